@@ -1,0 +1,1 @@
+//! Checkers of histories: linearizability of registers.

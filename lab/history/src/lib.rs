@@ -1,0 +1,1 @@
+//! The format and recorder of operation histories.

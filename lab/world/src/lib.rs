@@ -1,0 +1,1 @@
+//! Real processes under faults: clients, a file system that forgets, a proxy, kills and cuts.

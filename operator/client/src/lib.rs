@@ -1,0 +1,1 @@
+//! The members' admin API, for both hosts.

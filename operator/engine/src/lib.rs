@@ -1,0 +1,1 @@
+//! The reconcile loop over a Host that observes and acts.

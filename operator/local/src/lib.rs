@@ -1,0 +1,1 @@
+//! The embedded host: the same resources as processes on this machine.

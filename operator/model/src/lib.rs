@@ -1,0 +1,1 @@
+//! The pure model of a StatefulSet, for the simulator and the embedded host.

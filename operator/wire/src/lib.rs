@@ -1,0 +1,10 @@
+//! The documents that members serve and everyone reads: status and membership.
+//!
+//! They are a public, versioned schema: fields are only added, and a reader ignores what it does not know.
+//! No Kubernetes type appears here, so that a workload can serve them without knowing what Kubernetes is.
+
+mod admin;
+mod status;
+
+pub use admin::*;
+pub use status::*;

@@ -1,0 +1,1 @@
+//! The shell of the groups: one log writer, one connection per peer, snapshots streamed.

@@ -1,0 +1,1 @@
+//! What every member process needs: configuration, telemetry, health, TLS, shutdown.
