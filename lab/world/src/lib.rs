@@ -1,1 +1,13 @@
-//! Real processes under faults: clients, a file system that forgets, a proxy, kills and cuts.
+//! Real processes under faults: clients that keep a history, a file system that forgets, kills and cuts.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod clients;
+mod cut;
+mod forgetful;
+mod up;
+
+pub use clients::{ClientOptions, Clients};
+pub use cut::Cut;
+pub use forgetful::{Crash, Forgetful};
+pub use up::{Member, Up, signal};

@@ -1,0 +1,25 @@
+# Two commands do everything; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help up test gen bench fmt
+
+prepare := . .ci/prepare
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+up: ## Build, start examples/raft-cluster.yaml on this machine and show it live
+	@$(prepare) && cargo build --release --locked --package quorate-cli --package quorate-raft-cluster
+	@$(prepare) && exec "$$CARGO_TARGET_DIR/release/quorate" up -f examples/raft-cluster.yaml
+
+test: ## Run every check and test
+	@.ci/test
+
+gen: ## Write the generated files anew
+	@$(prepare) && cargo xtask gen
+
+bench: ## Measure a RaftCluster of three members on this machine
+	@$(prepare) && cargo xtask bench raft-cluster
+
+fmt: ## Format the sources
+	@cargo fmt --all
