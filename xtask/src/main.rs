@@ -1,1 +1,47 @@
-fn main() {}
+//! Everything a developer does, typed: `cargo xtask --help`.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod arrows;
+// Not `gen`, which is a keyword now.
+mod generate;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// Everything a developer does.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Writes crds/ and docs/reference/ from the types.
+    #[command(
+        after_help = "Examples:\n  cargo xtask gen\n  cargo xtask gen --check    # as CI: shows what differs, and fails"
+    )]
+    Gen(generate::Gen),
+    /// Checks which crate may use which (DESIGN section 1), what the simulator links and what shipped binaries hold.
+    #[command(after_help = "Example:\n  cargo xtask arrows")]
+    Arrows,
+}
+
+fn main() -> Result<()> {
+    match Xtask::parse().task {
+        Task::Gen(task) => task.run(&root()?),
+        Task::Arrows => arrows::run(&root()?),
+    }
+}
+
+/// The workspace's folder.
+fn root() -> Result<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(own
+        .parent()
+        .context("xtask lies in the workspace")?
+        .to_owned())
+}

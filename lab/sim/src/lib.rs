@@ -1,1 +1,5 @@
 //! Whole clusters in one thread, with faults from a seed.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod operator;
+pub mod raft;

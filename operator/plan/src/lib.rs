@@ -1,7 +1,25 @@
 //! Pure decisions: `decide(desired, observed, now) -> actions`, `build(valid spec, stage, env) -> objects`.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod action;
+mod common;
+mod decision;
+mod kind;
 mod object;
+mod objects;
+mod observed;
+pub mod planted;
+mod refusal;
 mod stage;
 
+pub use action::*;
+pub use common::check::Checked;
+pub use common::identity::{CONFIG_HASH, INSTANCE, Identity, OWNER_UID};
+pub use common::overrides::FORBIDDEN_OVERRIDES;
+pub use decision::*;
+pub use kind::*;
 pub use object::Object;
+pub use objects::*;
+pub use observed::*;
+pub use refusal::Refusal;
 pub use stage::*;

@@ -4,12 +4,14 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
 /// An object that the operator owns. The order of the variants is the order of application: what a pod mounts or
 /// runs as exists before the StatefulSet that makes the pod.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "seven of them exist at a time")]
 pub enum Object {
     /// The identity of the pods.
     ServiceAccount(ServiceAccount),
@@ -23,4 +25,47 @@ pub enum Object {
     PodDisruptionBudget(PodDisruptionBudget),
     /// The members.
     StatefulSet(StatefulSet),
+}
+
+impl Object {
+    /// The kind, as `StatefulSet`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Object::ServiceAccount(_) => "ServiceAccount",
+            Object::ConfigMap(_) => "ConfigMap",
+            Object::Service(_) => "Service",
+            Object::NetworkPolicy(_) => "NetworkPolicy",
+            Object::PodDisruptionBudget(_) => "PodDisruptionBudget",
+            Object::StatefulSet(_) => "StatefulSet",
+        }
+    }
+
+    /// The object's metadata.
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Object::ServiceAccount(object) => &object.metadata,
+            Object::ConfigMap(object) => &object.metadata,
+            Object::Service(object) => &object.metadata,
+            Object::NetworkPolicy(object) => &object.metadata,
+            Object::PodDisruptionBudget(object) => &object.metadata,
+            Object::StatefulSet(object) => &object.metadata,
+        }
+    }
+
+    /// The object's name.
+    pub fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// Its place in the order of application.
+    pub(crate) fn order(&self) -> u8 {
+        match self {
+            Object::ServiceAccount(_) => 0,
+            Object::ConfigMap(_) => 1,
+            Object::Service(_) => 2,
+            Object::NetworkPolicy(_) => 3,
+            Object::PodDisruptionBudget(_) => 4,
+            Object::StatefulSet(_) => 5,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What goes into a node (all groups of one process) and what comes out of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,8 +28,8 @@ pub enum Input {
     },
     /// The transport lost its connection to a member, or could not make one: what was sent may or may not have come.
     Unreachable(MemberId),
-    /// Every [`Effect::Log`] up to and including this one is durable.
-    Written(WriteId),
+    /// These [`Effect::Log`]s are durable: what [`crate::LogWriter::sync`] answers.
+    Written(Durable),
     /// A task is done.
     Done {
         /// The group that asked.
@@ -49,6 +50,13 @@ pub enum Input {
     },
     /// Free space fell below the reserve, or is back: client writes are refused meanwhile.
     ReadOnly(bool),
+}
+
+/// What one fsync made durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// Number of each write and the segment of the log that holds it, in order.
+    pub writes: Vec<(WriteId, u64)>,
 }
 
 /// What a client or an administrator asks. Every request gets exactly one [`Reply`].
@@ -220,7 +228,7 @@ pub enum Effect {
         /// The answer.
         reply: Reply,
     },
-    /// All segments of the log below this one may go (see `record::LogIndex`).
+    /// All segments of the log below this one may go: [`crate::LogWriter::drop_below`].
     DropSegments {
         /// The first to keep.
         below: u64,
@@ -282,8 +290,58 @@ pub enum Task {
         /// What was received.
         snapshot: SnapshotFile,
     },
-    /// Remove snapshot files that nobody needs.
+    /// Remove a snapshot file that nobody needs.
     RemoveSnapshot(Arc<SnapshotFile>),
+    /// Note durably that this identity was removed: the next start sets its data aside.
+    StandAside,
+}
+
+impl Task {
+    /// Which queue of the group it belongs to.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Task::Apply(_) | Task::Flush { .. } | Task::Install { .. } => Lane::State,
+            _ => Lane::File,
+        }
+    }
+
+    /// What it is, for [`TaskResult::Failed`] and for metrics.
+    pub fn kind(&self) -> TaskKind {
+        match self {
+            Task::Apply(_) => TaskKind::Apply,
+            Task::Flush { .. } => TaskKind::Flush,
+            Task::TakeSnapshot => TaskKind::TakeSnapshot,
+            Task::ReadChunk { to, .. } => TaskKind::ReadChunk(*to),
+            Task::OpenPart { .. } => TaskKind::OpenPart,
+            Task::WritePart { .. } => TaskKind::WritePart,
+            Task::Install { .. } => TaskKind::Install,
+            Task::RemoveSnapshot(_) => TaskKind::RemoveSnapshot,
+            Task::StandAside => TaskKind::StandAside,
+        }
+    }
+}
+
+/// Which [`Task`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskKind {
+    /// [`Task::Apply`].
+    Apply,
+    /// [`Task::Flush`].
+    Flush,
+    /// [`Task::TakeSnapshot`].
+    TakeSnapshot,
+    /// [`Task::ReadChunk`], for this member.
+    ReadChunk(MemberId),
+    /// [`Task::OpenPart`].
+    OpenPart,
+    /// [`Task::WritePart`].
+    WritePart,
+    /// [`Task::Install`].
+    Install,
+    /// [`Task::RemoveSnapshot`].
+    RemoveSnapshot,
+    /// [`Task::StandAside`].
+    StandAside,
 }
 
 /// A snapshot file on this member's disk (or on the sender's).
@@ -342,7 +400,12 @@ pub enum TaskResult {
         have: u64,
     },
     /// The state is that of the snapshot, durably.
-    Installed(SnapshotMeta),
+    Installed {
+        /// Where it stands.
+        meta: SnapshotMeta,
+        /// The identities that were removed from the group until then.
+        removed: BTreeSet<MemberId>,
+    },
     /// A received snapshot failed verification: it was thrown away, the old state stands.
     BadSnapshot {
         /// What failed.
@@ -352,8 +415,15 @@ pub enum TaskResult {
     },
     /// The file was removed.
     Removed,
-    /// A snapshot could not be read or written (disk full, say): it is asked for again later.
-    Failed(String),
+    /// The removal of this identity is noted.
+    StoodAside,
+    /// A file could not be read or written (disk full, say): it is asked for again later.
+    Failed {
+        /// Which task.
+        task: TaskKind,
+        /// What failed.
+        why: String,
+    },
     /// The state cannot be trusted or written any more: the member must not go on.
     Fatal(String),
 }

@@ -21,6 +21,9 @@ pub enum PeerBody {
     Raft(Message),
     /// A client's command, for the leader. Sent once, never again.
     Forward {
+        /// The term in which the sender knows the receiver as leader: it takes the command in no other, so that a
+        /// copy that comes late, or after a restart of the receiver, has no effect.
+        term: u64,
         /// The sender's mark.
         id: u64,
         /// The encoded command.

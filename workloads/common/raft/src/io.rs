@@ -59,6 +59,8 @@ pub enum Input {
     },
     /// This member's state now is that of a snapshot (durably). The log before it goes; what follows it stays
     /// when the entry at the snapshot's index has the snapshot's term.
+    /// The shell asks [`crate::Raft::wants_snapshot`] first; entries may be handed out while it installs, so its
+    /// state skips those at or below the index it has, and never goes back.
     Installed(SnapshotMeta),
     /// The transport lost its connection to a member, or messages to it: probe instead of pipelining.
     Unreachable(MemberId),

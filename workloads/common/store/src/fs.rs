@@ -12,7 +12,7 @@ pub trait FileSystem: Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
-    /// Makes a folder and those above it.
+    /// Makes a folder and those above it, durably.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// The names in a folder, sorted; empty if the folder does not exist.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;

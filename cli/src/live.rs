@@ -1,0 +1,174 @@
+//! What `up` shows while it runs: a table that is drawn again in its place on a terminal, lines elsewhere.
+
+use std::io::{IsTerminal, Write, stdout};
+
+use quorate_local::MemberRow;
+
+use crate::table::align;
+
+/// Where `up` shows what it does.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    terminal: bool,
+    drawn: Vec<String>,
+    rows: Vec<MemberRow>,
+}
+
+impl Screen {
+    pub fn new() -> Self {
+        Self {
+            terminal: stdout().is_terminal(),
+            drawn: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Prints a line that stays.
+    pub fn say(&mut self, line: &str) {
+        let table = std::mem::take(&mut self.drawn);
+        let text = erase(table.len()) + line + "\n" + &joined(&table);
+        self.write(&text);
+        self.drawn = table;
+    }
+
+    /// Shows the members as they are now.
+    pub fn show(&mut self, rows: Vec<MemberRow>) {
+        if self.terminal {
+            let table: Vec<String> = table(&rows)
+                .into_iter()
+                .map(|line| cut(&line, width()))
+                .collect();
+            if table != self.drawn {
+                self.write(&(erase(self.drawn.len()) + &joined(&table)));
+                self.drawn = table;
+            }
+        } else {
+            let lines: String = rows
+                .iter()
+                .filter_map(|row| news(&self.rows, row))
+                .collect();
+            self.write(&lines);
+        }
+        self.rows = rows;
+    }
+
+    fn write(&self, text: &str) {
+        let mut out = stdout();
+        // Nobody may be reading any more; the members are to be kept running all the same.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+fn table(rows: &[MemberRow]) -> Vec<String> {
+    let head = [
+        "MEMBER", "ROLE", "TERM", "COMMIT", "LAG", "RESTARTS", "STATE", "READY", "ADDRESS",
+        "VERSION",
+    ];
+    let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let cells = rows.iter().map(|row| {
+        let ready = if row.ready { "yes" } else { "no" };
+        let texts = [&row.pod, &row.role].map(String::clone).into_iter().chain([
+            number(row.term),
+            number(row.commit),
+            number(row.lag),
+        ]);
+        texts
+            .chain([
+                row.restarts.to_string(),
+                row.state.clone(),
+                ready.to_owned(),
+                row.address.clone(),
+                row.version.clone(),
+            ])
+            .collect()
+    });
+    let mut all = vec![head.map(str::to_owned).to_vec()];
+    all.extend(cells);
+    align(&all)
+}
+
+/// A line when a member is not as it was; its indexes alone are no news.
+fn news(before: &[MemberRow], row: &MemberRow) -> Option<String> {
+    let steady = |row: &MemberRow| MemberRow {
+        commit: None,
+        lag: None,
+        ..row.clone()
+    };
+    let old = before
+        .iter()
+        .find(|old| (&old.resource, &old.pod) == (&row.resource, &row.pod));
+    if old.is_some_and(|old| steady(old) == steady(row)) {
+        return None;
+    }
+    let ready = if row.ready { "ready" } else { "not ready" };
+    let term = row
+        .term
+        .map(|term| format!(" term {term}"))
+        .unwrap_or_default();
+    let pid = if row.pid.is_empty() {
+        String::new()
+    } else {
+        format!(" pid {}", row.pid)
+    };
+    Some(format!(
+        "{}: {} {}{term}, {ready}, restarts {}, at {}{pid}\n",
+        row.pod, row.state, row.role, row.restarts, row.address
+    ))
+}
+
+/// Moves up over so many lines and clears them.
+fn erase(lines: usize) -> String {
+    if lines == 0 {
+        String::new()
+    } else {
+        format!("\x1b[{lines}A\r\x1b[J")
+    }
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// A line that wraps would be two, and the table would creep.
+fn cut(line: &str, width: usize) -> String {
+    line.chars().take(width).collect()
+}
+
+fn width() -> usize {
+    rustix::termios::tcgetwinsize(stdout()).map_or(120, |size| usize::from(size.ws_col).max(20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(role: &str, commit: u64) -> MemberRow {
+        MemberRow {
+            pod: "a-0".into(),
+            role: role.into(),
+            state: "Running".into(),
+            commit: Some(commit),
+            ready: true,
+            ..MemberRow::default()
+        }
+    }
+
+    #[test]
+    fn a_line_is_printed_when_a_member_changed_and_not_when_it_only_went_on() {
+        let before = [row("Follower", 1)];
+        assert_eq!(news(&before, &row("Follower", 2)), None);
+        let line = news(&before, &row("Leader", 2)).unwrap();
+        assert!(line.starts_with("a-0: Running Leader"), "{line}");
+        assert!(news(&[], &row("Leader", 2)).is_some());
+    }
+
+    #[test]
+    fn the_table_names_what_the_issue_asks() {
+        let lines = table(&[row("Leader", 7)]);
+        for head in ["MEMBER", "ROLE", "TERM", "COMMIT", "LAG", "RESTARTS"] {
+            assert!(lines[0].contains(head));
+        }
+        assert!(lines[1].contains("Leader") && lines[1].contains('7'));
+        assert_eq!(cut("äbc", 2), "äb");
+    }
+}

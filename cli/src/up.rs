@@ -1,0 +1,203 @@
+//! `quorate up`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use quorate_local::{Images, Node, Options, ResourceType, Run, StateDir, Up, member_rows};
+use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use crate::args::{StateArgs, UpArgs};
+use crate::live::Screen;
+use crate::{manifest, state_path};
+
+const REFRESH: Duration = Duration::from_millis(500);
+/// So long may every start have failed before `up` gives up: a port that an ending member still holds is soon free.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
+    let documents = manifest::read(&args.files)?;
+    let images = images(args.images)?;
+    let dir = StateDir::create(&state_path(state)?)?;
+    // Before anything is started: a signal at any time must end what was started.
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let itself = std::env::current_exe().context("cannot find this program itself")?;
+    let launcher = vec![itself, "__launch".into()];
+    let (mut up, mut notices) = Up::start(Options {
+        dir,
+        images,
+        launcher,
+        documents,
+    })?;
+    ensure!(
+        !up.node().resources().is_empty(),
+        "nothing to run: {} holds no resource; name one with -f FILE",
+        up.node().dir.root().display()
+    );
+
+    let mut screen = Screen::new();
+    screen.say(&format!(
+        "state: {} (log of a member: `quorate logs POD`)",
+        up.node().dir.root().display()
+    ));
+    let mut start = Start {
+        begun: Instant::now(),
+        ready: BTreeSet::new(),
+        hopeless_since: None,
+    };
+    let mut refresh = tokio::time::interval(REFRESH);
+    refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let failed = loop {
+        tokio::select! {
+            Some(notice) = notices.recv() => screen.say(&notice),
+            _ = refresh.tick() => {
+                screen.show(member_rows(up.node()));
+                start.greet(up.node(), &mut screen);
+                if let Some(reason) = start.hopeless(&up) {
+                    break Some(reason);
+                }
+            }
+            () = either(&mut interrupt, &mut terminate) => break None,
+        }
+    };
+    screen.say("stopping the members (once more: at once)");
+    up.order(Run::Drain);
+    let ended = loop {
+        tokio::select! {
+            ended = up.ended() => break ended,
+            Some(notice) = notices.recv() => screen.say(&notice),
+            _ = refresh.tick() => screen.show(member_rows(up.node())),
+            () = either(&mut interrupt, &mut terminate) => up.order(Run::Kill),
+        }
+    };
+    screen.show(member_rows(up.node()));
+    ended?;
+    match failed {
+        Some(reason) => bail!("{reason}"),
+        None => {
+            screen.say("stopped; everything is kept: `quorate up` goes on with it");
+            Ok(())
+        }
+    }
+}
+
+fn images(table: Vec<(String, PathBuf)>) -> anyhow::Result<Images> {
+    let mut entries = std::collections::BTreeMap::new();
+    for (name, path) in table {
+        // Members run elsewhere: a relative path would mean another file there.
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("--image {name}={}", path.display()))?;
+        entries.insert(name, path);
+    }
+    let itself = std::env::current_exe().ok();
+    let beside = itself.and_then(|path| Some(path.parent()?.to_owned()));
+    let images = Images::new(
+        entries,
+        beside,
+        std::env::var_os("PATH").unwrap_or_default(),
+    );
+    images.check_table()?;
+    Ok(images)
+}
+
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// How far the start has come.
+struct Start {
+    begun: Instant,
+    ready: BTreeSet<String>,
+    hopeless_since: Option<Instant>,
+}
+
+impl Start {
+    /// Says once of each resource that it is ready, and what to try.
+    fn greet(&mut self, node: &Node, screen: &mut Screen) {
+        for (sort, resource) in node.resources() {
+            let label = format!(
+                "{}/{}",
+                sort.singular,
+                resource["metadata"]["name"].as_str().unwrap_or_default()
+            );
+            if is_ready(&resource) && self.ready.insert(label.clone()) {
+                screen.say(&format!(
+                    "{label} is ready after {:.1} s",
+                    self.begun.elapsed().as_secs_f64()
+                ));
+                next_steps(sort, &resource)
+                    .iter()
+                    .for_each(|line| screen.say(line));
+            }
+        }
+    }
+
+    /// Why the start cannot succeed. Later failures are the members' own: they are retried.
+    fn hopeless(&mut self, up: &Up) -> Option<String> {
+        let reason = if self.ready.is_empty() {
+            up.hopeless()
+        } else {
+            None
+        };
+        match (&reason, self.hopeless_since) {
+            (None, _) => self.hopeless_since = None,
+            (Some(_), None) => self.hopeless_since = Some(Instant::now()),
+            (Some(_), Some(since)) if since.elapsed() >= PATIENCE => return reason,
+            (Some(_), Some(_)) => {}
+        }
+        None
+    }
+}
+
+fn is_ready(resource: &Value) -> bool {
+    let conditions = resource["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| {
+        let current = condition["observedGeneration"].is_null()
+            || condition["observedGeneration"] == resource["metadata"]["generation"];
+        condition["type"] == "Ready" && condition["status"] == "True" && current
+    })
+}
+
+fn next_steps(sort: &ResourceType, resource: &Value) -> Vec<String> {
+    let name = resource["metadata"]["name"].as_str().unwrap_or_default();
+    let Some(endpoint) = resource["status"]["endpoints"]["client"][0].as_str() else {
+        return Vec::new();
+    };
+    let mut lines = vec!["try:".to_owned()];
+    lines.extend(
+        sort.try_next(endpoint)
+            .into_iter()
+            .map(|command| format!("  {command}")),
+    );
+    lines.push(format!("  quorate get {} {name} -o yaml", sort.singular));
+    lines.push(format!(
+        "  quorate scale {}/{name} --members N",
+        sort.singular
+    ));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ready_counts_for_the_generation_that_it_speaks_of() {
+        let resource = |generation: i64, status: &str| json!({ "metadata": { "generation": 2 }, "status": { "conditions": [{ "type": "Ready", "status": status, "observedGeneration": generation }] } });
+        assert!(is_ready(&resource(2, "True")));
+        assert!(!is_ready(&resource(1, "True")));
+        assert!(!is_ready(&resource(2, "False")));
+        assert!(!is_ready(&json!({})));
+    }
+}

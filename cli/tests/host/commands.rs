@@ -1,0 +1,132 @@
+//! The commands against a running `up`.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::fixture::{Host, KIND};
+
+#[test]
+fn get_prints_kubectls_shapes() {
+    let mut host = Host::new();
+    host.start_three();
+    let list = host.json(&["pods"]);
+    assert_eq!(
+        (list["kind"].as_str(), list["apiVersion"].as_str()),
+        (Some("PodList"), Some("v1"))
+    );
+    assert_eq!(list["items"].as_array().unwrap().len(), 3);
+    let pod = host.json(&["pod", "fake-1"]);
+    assert_eq!(
+        (pod["kind"].as_str(), pod["apiVersion"].as_str()),
+        (Some("Pod"), Some("v1"))
+    );
+    assert!(pod["status"]["podIP"].as_str().unwrap().starts_with("127."));
+    let resource = host.json(&[&format!("{KIND}/fake")]);
+    assert_eq!(resource["spec"]["members"], 3);
+    // Defaults are filled in, as an API server does.
+    assert_eq!(resource["spec"]["storage"]["size"], "10Gi");
+    assert!(host.ok("get", &[KIND, "-o", "yaml"]).contains("\nitems:\n"));
+    let (narrow, wide) = (
+        host.ok("get", &["po"]),
+        host.ok("get", &["po", "-o", "wide"]),
+    );
+    assert!(
+        !narrow.contains("PID") && wide.contains("PID") && wide.contains("127."),
+        "{wide}"
+    );
+    assert!(host.refused("get", &["pod", "none"]).contains("not found"));
+    assert!(host.refused("get", &["nodes"]).contains("no kind `nodes`"));
+    let described = host.ok("describe", &[KIND, "fake"]);
+    assert!(
+        described.contains("Spec:") && described.contains("fake-2"),
+        "{described}"
+    );
+}
+
+#[test]
+fn apply_says_what_became_of_it_and_refuses_what_must_not_change() {
+    let mut host = Host::new();
+    host.start_three();
+    let manifest = host.manifest(3);
+    let file = manifest.to_str().unwrap();
+    assert_eq!(
+        host.ok("apply", &["-f", file]),
+        format!("{KIND}/fake unchanged\n")
+    );
+    let manifest = host.manifest_with("limits: {maxSessions: 7}");
+    assert_eq!(
+        host.ok("apply", &["-f", manifest.to_str().unwrap()]),
+        format!("{KIND}/fake configured\n")
+    );
+    let resource = host.json(&[KIND, "fake"]);
+    assert_eq!(
+        (
+            &resource["spec"]["limits"]["maxSessions"],
+            &resource["metadata"]["generation"]
+        ),
+        (&7.into(), &2.into())
+    );
+    let manifest = host.manifest_with("storage: {size: 1Gi}");
+    let said = host.refused("apply", &["-f", manifest.to_str().unwrap()]);
+    assert!(said.contains("storage.size can only grow"), "{said}");
+    assert_eq!(host.json(&[KIND, "fake"])["metadata"]["generation"], 2);
+}
+
+#[test]
+fn scale_writes_the_number_and_nothing_that_is_not_allowed() {
+    let mut host = Host::new();
+    host.start_three();
+    assert_eq!(
+        host.ok("scale", &[&format!("{KIND}/fake"), "--members", "5"]),
+        format!("{KIND}/fake scaled\n")
+    );
+    assert_eq!(host.json(&[KIND, "fake"])["spec"]["members"], 5);
+    let said = host.refused("scale", &[KIND, "fake", "--replicas", "4"]);
+    assert!(said.contains("members must be 1, 3, 5 or 7"), "{said}");
+    assert!(
+        host.refused("scale", &["pod", "fake-0", "--replicas", "2"])
+            .contains("cannot be scaled")
+    );
+}
+
+#[test]
+fn a_deleted_resource_takes_its_pods_with_it_and_leaves_the_data() {
+    let mut host = Host::new();
+    host.start_three();
+    host.ok("delete", &[KIND, "fake"]);
+    host.wait_for("the end of the pods", Duration::from_secs(10), |host| {
+        host.pods().is_empty().then_some(())
+    });
+    for kind in ["statefulsets", "services", "configmaps"] {
+        assert_eq!(
+            host.json(&[kind])["items"].as_array().unwrap().len(),
+            0,
+            "{kind}"
+        );
+    }
+    assert_eq!(host.json(&["pvc"])["items"].as_array().unwrap().len(), 3);
+    assert_eq!(host.starts().len(), 3);
+}
+
+#[test]
+fn logs_are_followed_through_a_restart() {
+    let mut host = Host::new();
+    let members = host.start_three();
+    let mut following = host
+        .command("logs")
+        .args(["fake-0", "-f"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("fake-0 at 127."));
+    crate::fixture::signal(members[0].1, rustix::process::Signal::KILL);
+    assert!(lines.next().unwrap().unwrap().starts_with("fake-0 at 127."));
+    following.kill().unwrap();
+    following.wait().unwrap();
+    assert_eq!(
+        host.ok("logs", &["fake-0", "--tail", "1"]).lines().count(),
+        1
+    );
+}

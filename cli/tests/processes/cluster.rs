@@ -1,0 +1,343 @@
+//! A cluster with clients on it, and the windows in which faults are measured.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use quorate_check::{Limits, check_registers, make_one_read_stale};
+use quorate_history::{Action, Operation, Outcome};
+use quorate_world::{ClientOptions, Clients, Member, Up};
+use tempfile::TempDir;
+
+/// The name of the resource's kind on the command line.
+pub const KIND: &str = "raftclusters";
+/// How long anything may take before it counts as hanging.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+/// A window runs from the fault to this long after its end.
+const AFTER: Duration = Duration::from_secs(10);
+/// In each window outside of total outages at least so many operations must be acknowledged.
+const ACKNOWLEDGED_MIN: usize = 500;
+/// The deadline against hangs: the longest time without writes.
+const WITHOUT_WRITES_MAX: Duration = Duration::from_secs(30);
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// One run of one test.
+pub struct Cluster {
+    pub up: Up,
+    pub name: String,
+    clients: Option<Clients>,
+    runtime: tokio::runtime::Runtime,
+    folder: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What the resource says.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub members: u32,
+    pub image: Option<String>,
+    pub version: Option<String>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            members: 3,
+            image: None,
+            version: None,
+        }
+    }
+}
+
+pub fn quorate() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_quorate"))
+}
+
+/// A member binary that `cargo xtask variants` built.
+pub fn variant(name: &str) -> PathBuf {
+    let path = quorate()
+        .with_file_name("variants")
+        .join(name)
+        .join("quorate-raft-cluster");
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo xtask variants`",
+        path.display()
+    );
+    path
+}
+
+impl Cluster {
+    /// Starts `quorate up` on a new folder, waits until it is Ready, and lets clients loose on it.
+    pub fn start(name: &str, spec: &Spec, arguments: &[&str]) -> Result<Self> {
+        let turn = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let folder = tempfile::tempdir()?;
+        Self::start_in(name, spec, arguments, folder, turn)
+    }
+
+    /// The same, after `prepare` has done something to the state folder.
+    pub fn start_prepared(
+        name: &str,
+        spec: &Spec,
+        arguments: &[&str],
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        let turn = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let folder = tempfile::tempdir()?;
+        prepare(&folder.path().join("state"))?;
+        Self::start_in(name, spec, arguments, folder, turn)
+    }
+
+    fn start_in(
+        name: &str,
+        spec: &Spec,
+        arguments: &[&str],
+        folder: TempDir,
+        turn: MutexGuard<'static, ()>,
+    ) -> Result<Self> {
+        let member = quorate().with_file_name("quorate-raft-cluster");
+        ensure!(
+            member.exists(),
+            "{} is missing: run `cargo build --release --workspace`",
+            member.display()
+        );
+        let resource = folder.path().join("resource.yaml");
+        std::fs::write(&resource, manifest(name, spec))?;
+        let resource = resource.to_str().context("a path in UTF-8")?.to_owned();
+        let mut all = vec!["-f", &resource];
+        all.extend(arguments);
+        let started = Instant::now();
+        let up = Up::start(&quorate(), &folder.path().join("state"), &all)?;
+        up.wait_ready(KIND, name, DEADLINE)?;
+        println!(
+            "{name}: Ready after {:.1} s",
+            started.elapsed().as_secs_f64()
+        );
+        let endpoints = up.endpoints(KIND, name)?;
+        ensure!(
+            endpoints.len() == spec.members as usize,
+            "endpoints: {endpoints:?}"
+        );
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let clients =
+            runtime.block_on(async { Clients::start(endpoints, ClientOptions::default()) });
+        let clients = Some(clients);
+        let mut cluster = Self {
+            up,
+            name: name.to_owned(),
+            clients,
+            runtime,
+            folder,
+            _turn: turn,
+        };
+        // A history worth judging begins before the first fault.
+        std::thread::sleep(Duration::from_secs(1));
+        cluster.refresh_endpoints()?;
+        Ok(cluster)
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub fn clients(&self) -> &Clients {
+        self.clients.as_ref().unwrap()
+    }
+
+    pub fn refresh_endpoints(&mut self) -> Result<()> {
+        self.clients()
+            .set_endpoints(self.up.endpoints(KIND, &self.name)?);
+        Ok(())
+    }
+
+    pub fn leader(&self) -> Result<Member> {
+        self.up.leader(KIND, &self.name, DEADLINE)
+    }
+
+    pub fn members(&self) -> Result<BTreeMap<String, Member>> {
+        Ok(self
+            .up
+            .members()?
+            .into_iter()
+            .map(|m| (m.name.clone(), m))
+            .collect())
+    }
+
+    pub fn follower(&self) -> Result<Member> {
+        let leader = self.leader()?;
+        self.members()?
+            .into_values()
+            .find(|m| m.name != leader.name)
+            .context("a follower")
+    }
+
+    pub fn addresses_but(&self, member: &Member) -> Result<Vec<IpAddr>> {
+        Ok(self
+            .members()?
+            .into_values()
+            .filter(|m| m.name != member.name)
+            .map(|m| m.address)
+            .collect())
+    }
+
+    /// Waits until processes have ended (a zombie has: its files are closed).
+    pub fn wait_gone(&self, pids: &[i32]) -> Result<()> {
+        self.up.wait("the killed members are gone", DEADLINE, || {
+            Ok(pids.iter().all(
+                |pid| match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+                    Ok(stat) => stat
+                        .rsplit_once(") ")
+                        .is_some_and(|(_, rest)| rest.starts_with('Z')),
+                    Err(_) => true,
+                },
+            ))
+        })
+    }
+
+    pub fn apply(&self, spec: &Spec) -> Result<()> {
+        let file = self.folder.path().join("edited.yaml");
+        std::fs::write(&file, manifest(&self.name, spec))?;
+        self.up
+            .run(&["apply", "-f", file.to_str().context("a path in UTF-8")?])?;
+        Ok(())
+    }
+
+    pub fn wait_ready(&self, deadline: Duration) -> Result<()> {
+        self.up.wait_ready(KIND, &self.name, deadline)
+    }
+
+    /// One fault: what `inject` does, to 10 s after it returns. Prints and bounds what the clients saw.
+    pub fn window(
+        &mut self,
+        fault: &str,
+        inject: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        self.measured(fault, true, inject)
+    }
+
+    /// The same for a total outage, in which nothing can be acknowledged.
+    pub fn outage(
+        &mut self,
+        fault: &str,
+        inject: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        self.measured(fault, false, inject)
+    }
+
+    fn measured(
+        &mut self,
+        fault: &str,
+        bounded: bool,
+        inject: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let from = self.clients().recorder().now();
+        inject(self).with_context(|| fault.to_owned())?;
+        std::thread::sleep(AFTER);
+        let recorder = self.clients().recorder();
+        let to = recorder.now();
+        let acknowledged = recorder.acknowledged(from, to);
+        let without = Duration::from_micros(recorder.longest_without_writes(from, to));
+        println!(
+            "{}: {fault}: {:.1} s, {acknowledged} acknowledged, {:.2} s without writes",
+            self.name,
+            (to - from) as f64 / 1e6,
+            without.as_secs_f64()
+        );
+        if bounded {
+            ensure!(
+                acknowledged >= ACKNOWLEDGED_MIN,
+                "{fault}: only {acknowledged} operations were acknowledged"
+            );
+            ensure!(
+                without < WITHOUT_WRITES_MAX,
+                "{fault}: {without:?} without writes"
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends the run: every key is read once more from every member, and the whole history judged.
+    pub fn finish(mut self) -> Result<()> {
+        self.wait_ready(DEADLINE)?;
+        let endpoints = self.up.endpoints(KIND, &self.name)?;
+        let recorder = self.runtime.block_on(self.clients.take().unwrap().stop());
+        let options = ClientOptions::default();
+        for (i, endpoint) in endpoints.iter().enumerate() {
+            for key in 0..options.keys {
+                let key = format!("key-{key}");
+                let invoked = recorder.now();
+                let value = read(endpoint, &key)?;
+                recorder.record(
+                    1000 + i as u64,
+                    Some(endpoint.clone()),
+                    &key,
+                    Action::Read,
+                    invoked,
+                    Outcome::Done(value),
+                );
+            }
+        }
+        judge(&self.name, &recorder.operations())
+    }
+}
+
+/// Judges a history, and the checker by the same history with one read made stale.
+pub fn judge(name: &str, history: &[Operation]) -> Result<()> {
+    let report = check_registers(history, Limits::default());
+    println!("{name}: {}", report.explain());
+    ensure!(report.is_linearizable(), "{}", report.explain());
+    let stale = make_one_read_stale(history).context("the history has no read after two writes")?;
+    if check_registers(&stale, Limits::default()).is_linearizable() {
+        bail!("the checker accepts the same history with one read made stale");
+    }
+    Ok(())
+}
+
+/// One linearizable read by curl, as a user would.
+fn read(endpoint: &str, key: &str) -> Result<Option<String>> {
+    let url = format!("{endpoint}/kv/{key}");
+    let output = std::process::Command::new("curl")
+        .args([
+            "-sS",
+            "--max-time",
+            "10",
+            "--retry",
+            "3",
+            "--retry-connrefused",
+            "-w",
+            "\n%{http_code}",
+            &url,
+        ])
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    match text.rsplit_once('\n') {
+        Some((value, "200")) => Ok(Some(value.to_owned())),
+        Some((_, "404")) => Ok(None),
+        _ => bail!("{url}: {text} {}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+pub fn manifest(name: &str, spec: &Spec) -> String {
+    let mut text = format!(
+        "apiVersion: quorate.dev/v1alpha1\nkind: RaftCluster\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  members: {}\n",
+        spec.members
+    );
+    if let Some(image) = &spec.image {
+        text += &format!("  image: {image}\n");
+    }
+    if let Some(version) = &spec.version {
+        text += &format!("  version: \"{version}\"\n");
+    }
+    text
+}

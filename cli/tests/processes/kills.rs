@@ -1,0 +1,82 @@
+//! Members killed, stopped and cut off.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use quorate_world::{Cut, signal};
+use rustix::process::Signal;
+
+use crate::cluster::{Cluster, DEADLINE, KIND, Spec};
+
+const STOPPED: Duration = Duration::from_secs(10);
+
+#[test]
+fn the_leader_is_killed_five_times() -> Result<()> {
+    let mut cluster = Cluster::start("kills", &Spec::default(), &[])?;
+    for n in 1..=5 {
+        let leader = cluster.leader()?;
+        cluster.window(&format!("leader killed ({n})"), |_| {
+            signal(leader.pid, Signal::KILL)
+        })?;
+        cluster
+            .up
+            .wait("the killed member has a new process", DEADLINE, || {
+                Ok(cluster
+                    .members()?
+                    .get(&leader.name)
+                    .is_some_and(|m| m.pid != leader.pid))
+            })?;
+        cluster.wait_ready(DEADLINE)?;
+    }
+    cluster.finish()
+}
+
+#[test]
+fn a_follower_then_the_leader_is_stopped_for_ten_seconds() -> Result<()> {
+    let mut cluster = Cluster::start("stops", &Spec::default(), &[])?;
+    for (who, member) in [
+        ("follower", cluster.follower()?),
+        ("leader", cluster.leader()?),
+    ] {
+        cluster.window(&format!("{who} stopped"), |_| {
+            signal(member.pid, Signal::STOP)?;
+            std::thread::sleep(STOPPED);
+            signal(member.pid, Signal::CONT)
+        })?;
+        let pid = cluster.members()?[&member.name].pid;
+        ensure!(
+            pid == member.pid,
+            "{} resumed as {pid}, not {}",
+            member.name,
+            member.pid
+        );
+        cluster.wait_ready(DEADLINE)?;
+    }
+    cluster.finish()
+}
+
+#[test]
+fn the_leader_is_cut_off_and_healed() -> Result<()> {
+    let mut cluster = Cluster::start("cuts", &Spec::default(), &[])?;
+    let leader = cluster.leader()?;
+    let others = cluster.addresses_but(&leader)?;
+    cluster.window("leader cut off", |cluster| {
+        let cut = Cut::between(leader.address, &others)?;
+        cluster.up.wait("another leads", DEADLINE, || {
+            let resource = cluster.up.get(KIND, &cluster.name)?;
+            let now = resource["status"]["leader"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            Ok(!now.is_empty() && now != leader.name)
+        })?;
+        std::thread::sleep(STOPPED);
+        cut.heal()
+    })?;
+    ensure!(
+        cluster.members()?[&leader.name].pid == leader.pid,
+        "a cut-off member is not restarted"
+    );
+    cluster.wait_ready(DEADLINE)?;
+    cluster.finish()
+}

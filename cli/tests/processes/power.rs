@@ -1,0 +1,78 @@
+//! Power lost: all members die at once, and with them every byte that no fsync covered.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use quorate_world::{Crash, Forgetful, signal};
+use rustix::process::Signal;
+
+use crate::cluster::{Cluster, DEADLINE, Spec, variant};
+
+const CAPACITY_BYTES: u64 = 4 << 30;
+
+fn lose_power(name: &str, binary: Option<&Path>) -> Result<()> {
+    let mounted = RefCell::new(None);
+    let spec = Spec {
+        image: binary.map(|_| "quorate.local/unsynced:dev".to_owned()),
+        ..Spec::default()
+    };
+    let image = binary.map(|path| format!("quorate.local/unsynced:dev={}", path.display()));
+    let arguments: Vec<&str> = image.iter().flat_map(|i| ["--image", i.as_str()]).collect();
+    let mut cluster = Cluster::start_prepared(name, &spec, &arguments, |state| {
+        mounted.replace(Some(Forgetful::mount(
+            &state.join("volumes"),
+            CAPACITY_BYTES,
+        )?));
+        Ok(())
+    })?;
+    let disk = mounted.take().context("mounted")?;
+    let result = (|| {
+        for (n, crash) in [Crash::Lose, Crash::Tear(7)].into_iter().enumerate() {
+            cluster.outage(
+                &format!("all members killed, un-synced bytes lost ({crash:?})"),
+                |cluster| {
+                    let up = cluster.up.pid().context("up runs")?;
+                    let members: Vec<i32> =
+                        cluster.members()?.into_values().map(|m| m.pid).collect();
+                    // Nobody may start a member again between its death and the loss.
+                    signal(up, Signal::STOP)?;
+                    for pid in &members {
+                        signal(*pid, Signal::KILL)?;
+                    }
+                    cluster.wait_gone(&members)?;
+                    let lost = disk.crash(crash);
+                    println!(
+                        "{name}: power loss {}: {lost} bytes had not been synced",
+                        n + 1
+                    );
+                    signal(up, Signal::CONT)?;
+                    cluster.wait_ready(DEADLINE)
+                },
+            )?;
+        }
+        Ok(())
+    })();
+    match result {
+        Ok(()) => cluster.finish(),
+        Err(error) => Err(error),
+    }
+}
+
+#[test]
+fn acknowledged_writes_survive_the_loss_of_every_unsynced_byte() -> Result<()> {
+    lose_power("power", None)
+}
+
+/// What the test above proves, it proves only if a build that does not sync fails it.
+#[test]
+fn a_build_that_does_not_sync_fails_the_same_test() -> Result<()> {
+    let result = lose_power("unsynced", Some(&variant("unsynced")));
+    let error = result.err();
+    ensure!(error.is_some(), "a build that does not sync lost nothing");
+    println!(
+        "unsynced: failed as it must: {:.300}",
+        format!("{:#}", error.context("an error")?)
+    );
+    Ok(())
+}

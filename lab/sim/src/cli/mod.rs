@@ -1,0 +1,4 @@
+//! What the commands print and answer.
+
+pub mod operator;
+pub mod raft;

@@ -1,0 +1,173 @@
+//! What goes wrong, and how far: for good only what the group survives.
+
+use k8s_openapi::api::core::v1::PodStatus;
+use quorate_wire::MemberState;
+
+use super::group::Id;
+use super::nodes::timestamp;
+use super::world::World;
+
+impl World {
+    /// Perhaps one fault.
+    pub(super) fn fault(&mut self) {
+        if self.rng.u8(..) > 40 {
+            return;
+        }
+        match self.rng.u8(0..32) {
+            0..4 => self.crash(),
+            4..8 => self.evict(),
+            8 => self.fail_pod(),
+            9..12 => self.lose_disk(),
+            12..14 => self.wipe_disk(),
+            14..17 => self.damage(),
+            17..20 => self.ail("member silent", |ailments, until| ailments.silent = until),
+            20 => self.silence_all(),
+            21..23 => self.ail("member cut off", |ailments, until| ailments.cut = until),
+            23..26 => self.ail("member slow", |ailments, until| ailments.slow = until),
+            26..28 => self.ail("member busy", |ailments, until| ailments.busy = until),
+            28 => self.lose_status(),
+            29 => self.scale_by_hand(),
+            _ => {}
+        }
+    }
+
+    /// A fault between two effects of the operator: one that passes.
+    pub(super) fn interfere(&mut self) {
+        if self.faults_allowed() && self.rng.u32(..1000) < 6 {
+            if self.rng.bool() { self.crash() } else { self.evict() }
+        }
+    }
+
+    fn any_pod(&mut self) -> Option<String> {
+        let pods: Vec<&String> = self.api.pods.keys().collect();
+        self.rng.choice(pods).cloned()
+    }
+
+    fn crash(&mut self) {
+        let Some(pod) = self.any_pod() else { return };
+        if self.nodes.crash(&pod, self.now, &mut self.rng) {
+            self.counters.add("crash");
+            self.trace(|| format!("{pod} crashes"));
+        }
+    }
+
+    fn evict(&mut self) {
+        let Some(pod) = self.any_pod() else { return };
+        self.counters.add("eviction");
+        self.trace(|| format!("{pod} is evicted"));
+        self.stop_pod(&pod);
+    }
+
+    fn fail_pod(&mut self) {
+        let Some(name) = self.any_pod() else { return };
+        self.nodes.crash(&name, self.now + 3_600_000, &mut self.rng);
+        if let Some(pod) = self.api.pods.get_mut(&name) {
+            pod.status = Some(PodStatus { phase: Some("Failed".into()), ..PodStatus::default() });
+            self.api.touched = true;
+            self.counters.add("pod failed");
+            self.trace(|| format!("{name} has failed"));
+        }
+    }
+
+    fn ail(&mut self, what: &'static str, set: impl FnOnce(&mut super::nodes::Ailments, i64)) {
+        let Some(pod) = self.any_pod() else { return };
+        let until = self.now + self.rng.i64(500..9000);
+        set(self.nodes.ailments.entry(pod.clone()).or_default(), until);
+        self.counters.add(what);
+        self.trace(|| format!("{what}: {pod}, for {} ms", until));
+    }
+
+    fn silence_all(&mut self) {
+        let until = self.now + self.rng.i64(1000..6000);
+        for pod in self.api.pods.keys() {
+            self.nodes.ailments.entry(pod.clone()).or_default().silent = until;
+        }
+        self.counters.add("all members silent");
+        self.trace(|| "all members are silent for a while".into());
+    }
+
+    /// Whether the group survives that this identity is gone for good: enough sound disks are left for a quorum, of
+    /// both halves in a joint configuration. Before there is a group, nothing is lost with a disk, but for the
+    /// founder's: that one may just have become the group.
+    fn survives_without(&mut self, id: Id) -> bool {
+        let Some(configuration) = self.group.configuration() else { return self.spares_founder(id) };
+        let sound = |member: Id| {
+            let running = |disk: &super::nodes::Disk| disk.id == member && disk.content == MemberState::Running;
+            member != id && self.group.held.contains_key(&member) && self.nodes.disks.values().any(running)
+        };
+        configuration.seat(id).is_none() || configuration.is_quorum(sound)
+    }
+
+    fn spares_founder(&self, id: Id) -> bool {
+        let founder = self.api.resource.as_ref().and_then(|resource| resource.pointer("/status/group/incarnation")?.as_str());
+        founder.is_none_or(|founder| founder != super::nodes::text(id)) && !self.founder_is_asked(id)
+    }
+
+    fn founder_is_asked(&self, id: Id) -> bool {
+        let text = super::nodes::text(id);
+        self.api.claims.values().any(|claim| {
+            claim.metadata.annotations.iter().flatten().any(|(_, value)| *value == text)
+        })
+    }
+
+    /// A pod whose disk the group can do without, with the disk's claim.
+    fn victim(&mut self) -> Option<(String, String, Id)> {
+        let pod = self.any_pod()?;
+        let claim = self.nodes.processes.get(&pod)?.claim_uid.clone();
+        let id = self.nodes.disks.get(&claim)?.id;
+        if self.survives_without(id) {
+            return Some((pod, claim, id));
+        }
+        // Now and then a founder's disk goes, of which nobody may then make a group again.
+        let founder = self.group.configuration().is_none_or(|configuration| configuration.seats.len() == 1);
+        if founder && self.user.members > 1 && self.rng.u8(..) < 10 {
+            self.counters.add("founder's disk lost");
+            self.beyond_survival = true;
+            return Some((pod, claim, id));
+        }
+        None
+    }
+
+    fn lose_disk(&mut self) {
+        let Some((pod, claim, id)) = self.victim() else { return };
+        self.counters.add("disk lost");
+        self.trace(|| format!("the node of {pod} is lost with its disk"));
+        self.nodes.disks.remove(&claim);
+        self.group.forget(id);
+        self.nodes.crash(&pod, self.now + 3_600_000, &mut self.rng);
+        self.api.delete_claim(&format!("data-{pod}"), &claim, timestamp(self.now));
+        self.stop_pod(&pod);
+    }
+
+    fn wipe_disk(&mut self) {
+        let Some((pod, _, _)) = self.victim() else { return };
+        self.counters.add("disk wiped under its claim");
+        self.trace(|| format!("{pod} is killed and its folder deleted"));
+        self.nodes.wipe(&pod, &mut self.group);
+    }
+
+    fn damage(&mut self) {
+        let Some((pod, claim, id)) = self.victim() else { return };
+        let Some(disk) = self.nodes.disks.get_mut(&claim).filter(|disk| disk.content == MemberState::Running) else { return };
+        disk.content = MemberState::Damaged;
+        self.group.forget(id);
+        self.counters.add("disk damaged");
+        self.trace(|| format!("the disk of {pod} is damaged"));
+    }
+
+    fn lose_status(&mut self) {
+        self.counters.add("status lost");
+        self.trace(|| "the resource's status is lost".into());
+        self.api.set_status(serde_json::Value::Null);
+        if let Some(resource) = self.api.resource.as_mut().and_then(serde_json::Value::as_object_mut) {
+            resource.remove("status");
+        }
+    }
+
+    fn scale_by_hand(&mut self) {
+        let replicas = self.rng.i32(0..8);
+        self.counters.add("StatefulSet scaled by hand");
+        self.trace(|| format!("somebody scales the StatefulSet to {replicas}"));
+        self.api.scale_set_by_hand(replicas);
+    }
+}

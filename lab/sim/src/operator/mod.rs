@@ -1,0 +1,30 @@
+//! The operator against simulated members: the engine and the decisions that ship, the pure model of a StatefulSet, an
+//! abstract raft group, and every fault between any two of the operator's effects.
+
+mod api;
+mod counters;
+mod ending;
+mod faults;
+mod group;
+mod host;
+mod judge;
+mod nodes;
+mod runs;
+mod user;
+mod world;
+
+use quorate_plan::{AnyKind, kinds};
+
+pub use counters::Counters;
+pub use runs::{Failure, Outcome, Report, run_seed, run_seeds};
+
+#[cfg(feature = "planted-bugs")]
+pub use runs::hunt;
+
+/// The resource's name.
+const NAME: &str = "a";
+
+/// The kind that is simulated.
+fn kind() -> &'static dyn AnyKind {
+    kinds()[0]
+}

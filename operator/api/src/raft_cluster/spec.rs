@@ -1,0 +1,315 @@
+//! What a user asks for.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules::{NAME, Rule, attach};
+use crate::{Logging, Monitoring, PodOverrides, Pods, Resources, Service, Storage, Tls};
+
+/// An even number needs a larger quorum and bears no more failures; more than 7 only slow every write.
+pub const MEMBERS: Rule = (
+    "self in [1, 3, 5, 7]",
+    "members must be 1, 3, 5 or 7: an even number bears no more failures than the odd one below it",
+);
+
+/// The form of an image reference, far enough to catch a slip; the registry judges the rest.
+pub const IMAGE: Rule = (
+    "self.matches('^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$')",
+    "image must be an image reference without spaces, as registry.example.com/raft-cluster:1.2.3; leave it out for the operator's own",
+);
+
+/// The version becomes a label.
+pub const VERSION: Rule = (
+    "self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$')",
+    "version must be letters, digits, '-', '_' and '.', as the image's binary reports it (1.2.3); leave it out to accept any",
+);
+
+/// Members with and without certificates do not speak to one another, so no order of restarts keeps a quorum.
+pub const TLS_IS_FIXED: Rule = (
+    "has(self.tls) == has(oldSelf.tls)",
+    "tls cannot be switched on or off on a living cluster: make a new cluster and copy the data (tls.secretName may change)",
+);
+
+/// Outside these an election never settles, or takes longer than anyone waits.
+pub const TIMING_IN_RANGE: Rule = (
+    "self.heartbeatIntervalMs >= 10 && self.heartbeatIntervalMs <= 10000 && self.electionTimeoutMs >= 50 && self.electionTimeoutMs <= 60000",
+    "timing: heartbeatIntervalMs must be 10 to 10000, and electionTimeoutMs 50 to 60000",
+);
+
+/// A follower must miss several heartbeats, not one, before it calls an election.
+pub const ELECTION_OUTLASTS_HEARTBEATS: Rule = (
+    "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs",
+    "timing.electionTimeoutMs must be at least 5 times timing.heartbeatIntervalMs: raise the one or lower the other",
+);
+
+/// A log is cut at least this seldom, or members do nothing but take snapshots.
+pub const SNAPSHOTS_IN_RANGE: Rule = (
+    "self.compactAfterEntries >= 100 && self.compactAfterBytes >= 1048576 && self.keepEntries >= 0",
+    "snapshots: compactAfterEntries must be at least 100, compactAfterBytes at least 1048576 (1 MiB), and keepEntries not negative",
+);
+
+/// What is kept is part of what made the log too long.
+pub const KEEP_LESS_THAN_COMPACTED: Rule = (
+    "self.keepEntries < self.compactAfterEntries",
+    "snapshots.keepEntries must be less than snapshots.compactAfterEntries: a log cannot be cut to more than it holds",
+);
+
+/// Zero of anything would serve nobody.
+pub const LIMITS_ARE_POSITIVE: Rule = (
+    "self.maxKeyBytes > 0 && self.maxValueBytes > 0 && self.maxBatchOperations > 0 && self.maxBatchBytes > 0 \
+     && self.maxPageEntries > 0 && self.maxPendingBytes > 0 && self.maxPendingRequests > 0 && self.maxConnections > 0 \
+     && self.maxSessions > 0 && self.requestTimeoutMs > 0 && self.lagBoundEntries > 0 && self.freeSpaceReserveBytes >= 0",
+    "limits must be positive (freeSpaceReserveBytes may be 0): leave a limit out for its default",
+);
+
+/// Every entry is copied to every member in one message, and held in memory meanwhile.
+pub const LIMITS_ARE_BOUNDED: Rule = (
+    "self.maxKeyBytes <= 32768 && self.maxValueBytes <= 8388608 && self.maxBatchBytes <= 8388608 && self.maxBatchOperations <= 10000 \
+     && self.maxPageEntries <= 100000 && self.maxPendingBytes <= 4294967295 && self.maxConnections <= 1048576",
+    "limits can be at most: maxKeyBytes 32768, maxValueBytes and maxBatchBytes 8388608 (8 MiB), maxBatchOperations 10000, \
+     maxPageEntries 100000, maxPendingBytes 4294967295, maxConnections 1048576",
+);
+
+/// Else the largest request that is allowed could never be written.
+pub const A_REQUEST_FITS_THE_QUEUE: Rule = (
+    "self.maxPendingBytes >= self.maxValueBytes && self.maxPendingBytes >= self.maxBatchBytes",
+    "limits.maxPendingBytes must be at least maxValueBytes and maxBatchBytes, or the largest request could never be written",
+);
+
+/// A shorter session would end between two writes, a longer one outlives every client.
+pub const SESSION_LIFETIME_IN_RANGE: Rule = (
+    "self.sessionLifetimeMs >= 1000 && self.sessionLifetimeMs <= 86400000",
+    "limits.sessionLifetimeMs must be 1000 (a second) to 86400000 (a day)",
+);
+
+/// A replicated key-value store: one raft group of 1, 3, 5 or 7 members.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "quorate.dev",
+    version = "v1alpha1",
+    kind = "RaftCluster",
+    doc = "A replicated key-value store: one raft group of 1, 3, 5 or 7 members, served over HTTP.",
+    namespaced,
+    status = "crate::RaftClusterStatus",
+    derive = "PartialEq",
+    shortname = "rcl",
+    category = "quorate",
+    cel,
+    validation = NAME,
+    scale(
+        spec_replicas_path = ".spec.members",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Members", type_ = "integer", json_path = ".spec.members"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.currentVersion"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Term", type_ = "integer", json_path = ".status.term", priority = "1"),
+    printcolumn(name = "Endpoints", type_ = "string", json_path = ".status.endpoints.client", priority = "1")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = TLS_IS_FIXED)]
+pub struct RaftClusterSpec {
+    /// How many members vote: 3 bear the loss of one, 5 of two, 7 of three; 1 bears none.
+    #[serde(default = "default_members")]
+    #[x_kube(validation = MEMBERS)]
+    pub members: i32,
+    /// The image of the members; the operator's own when absent. Name one to decide yourself when to upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = IMAGE)]
+    pub image: Option<String>,
+    /// The version that the image's binary reports. When it is given, an upgrade stops at the first member that
+    /// reports another: the image is not what its name says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = VERSION)]
+    pub version: Option<String>,
+    /// The volume of each member.
+    #[serde(default)]
+    pub storage: Storage,
+    /// What each member asks of its node, and what it may not exceed.
+    #[serde(default)]
+    pub resources: Resources,
+    /// When a leader is given up.
+    #[serde(default)]
+    pub timing: Timing,
+    /// When the log is cut.
+    #[serde(default)]
+    pub snapshots: Snapshots,
+    /// What a member takes on at most; each limit has a metric, and an answer that names it.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Certificates. Without them every listener speaks plain HTTP, and whoever reaches the admin listener may use it:
+    /// status says `insecure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// How clients reach the cluster.
+    #[serde(default)]
+    pub service: Service,
+    /// How the cluster is watched.
+    #[serde(default)]
+    pub monitoring: Monitoring,
+    /// What the members log.
+    #[serde(default)]
+    pub logging: Logging,
+    /// While true the operator changes nothing, and goes on reporting.
+    #[serde(default)]
+    pub paused: bool,
+    /// Where and how the members' pods run.
+    #[serde(default)]
+    pub pods: Pods,
+    /// A partial PodTemplateSpec, merged last, for what `pods` does not reach. The member's container is `member`.
+    /// What carries identity, addresses or the security profile is refused, in the condition Degraded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_overrides: Option<PodOverrides>,
+}
+
+/// When a leader is given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(transform = timing_rules)]
+pub struct Timing {
+    /// After how long without a leader a follower calls an election, in milliseconds; each waits up to twice as long,
+    /// at random. Raise it where the network between zones is slow.
+    pub election_timeout_ms: i32,
+    /// How often a leader says that it is there, in milliseconds.
+    pub heartbeat_interval_ms: i32,
+}
+
+/// When the log is cut: at whichever bound is reached first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(transform = snapshot_rules)]
+pub struct Snapshots {
+    /// After how many applied entries.
+    pub compact_after_entries: i64,
+    /// After how many bytes of log.
+    pub compact_after_bytes: i64,
+    /// How many entries stay, so that a member that lags a little needs no snapshot.
+    pub keep_entries: i64,
+}
+
+/// What a member takes on at most.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(transform = limit_rules)]
+pub struct Limits {
+    /// The longest key, in bytes (414 beyond).
+    pub max_key_bytes: i64,
+    /// The largest value, in bytes (413 beyond).
+    pub max_value_bytes: i64,
+    /// The conditions and the operations of one batch, each (413 beyond).
+    pub max_batch_operations: i32,
+    /// The body of one batch, in bytes (413 beyond).
+    pub max_batch_bytes: i64,
+    /// The entries of one page.
+    pub max_page_entries: i32,
+    /// The bytes of writes that wait to be committed (429 beyond).
+    pub max_pending_bytes: i64,
+    /// The requests that wait (429 beyond).
+    pub max_pending_requests: i32,
+    /// The open client connections.
+    pub max_connections: i32,
+    /// The client sessions of the group (429 beyond).
+    pub max_sessions: i32,
+    /// How long a session lives after its last write, in milliseconds.
+    pub session_lifetime_ms: i64,
+    /// How long a request may take, in milliseconds.
+    pub request_timeout_ms: i64,
+    /// How many entries a voter may lag and still be Ready.
+    pub lag_bound_entries: i64,
+    /// The free bytes of disk below which client writes are refused, while the cluster itself goes on.
+    pub free_space_reserve_bytes: i64,
+}
+
+const MIB: i64 = 1024 * 1024;
+
+fn default_members() -> i32 {
+    3
+}
+
+impl Default for RaftClusterSpec {
+    fn default() -> Self {
+        Self {
+            members: default_members(),
+            image: None,
+            version: None,
+            storage: Storage::default(),
+            resources: Resources::default(),
+            timing: Timing::default(),
+            snapshots: Snapshots::default(),
+            limits: Limits::default(),
+            tls: None,
+            service: Service::default(),
+            monitoring: Monitoring::default(),
+            logging: Logging::default(),
+            paused: false,
+            pods: Pods::default(),
+            pod_overrides: None,
+        }
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            election_timeout_ms: 1000,
+            heartbeat_interval_ms: 100,
+        }
+    }
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self {
+            compact_after_entries: 10_000,
+            compact_after_bytes: 64 * MIB,
+            keep_entries: 5_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_key_bytes: 4096,
+            max_value_bytes: MIB,
+            max_batch_operations: 128,
+            max_batch_bytes: 4 * MIB,
+            max_page_entries: 1000,
+            max_pending_bytes: 64 * MIB,
+            max_pending_requests: 10_000,
+            max_connections: 4096,
+            max_sessions: 10_000,
+            session_lifetime_ms: 60_000,
+            request_timeout_ms: 5000,
+            lag_bound_entries: 1000,
+            free_space_reserve_bytes: 64 * MIB,
+        }
+    }
+}
+
+fn timing_rules(schema: &mut schemars::Schema) {
+    attach(schema, &[TIMING_IN_RANGE, ELECTION_OUTLASTS_HEARTBEATS]);
+}
+
+fn snapshot_rules(schema: &mut schemars::Schema) {
+    attach(schema, &[SNAPSHOTS_IN_RANGE, KEEP_LESS_THAN_COMPACTED]);
+}
+
+fn limit_rules(schema: &mut schemars::Schema) {
+    attach(
+        schema,
+        &[
+            LIMITS_ARE_POSITIVE,
+            LIMITS_ARE_BOUNDED,
+            A_REQUEST_FITS_THE_QUEUE,
+            SESSION_LIFETIME_IN_RANGE,
+        ],
+    );
+}

@@ -1,0 +1,170 @@
+//! What one operator process remembers of one resource between rounds. Losing it loses nothing but politeness:
+//! every write carries the precondition that makes it safe on an old observation, this only saves the attempt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use quorate_plan::{Action, Object, Refused};
+use serde_json::Value;
+
+use crate::Snapshot;
+
+/// A status in which only numbers moved is written this seldom.
+const STATUS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Our own last writes, to recognise an observation that is older than they are.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The generation that a StatefulSet had after we applied it, by its UID.
+    generations: BTreeMap<String, i64>,
+    /// UIDs of pods that we deleted.
+    deleted_pods: BTreeSet<String>,
+    /// The resourceVersion of the resource after we wrote its status.
+    status_version: Option<String>,
+    status_written: Option<Timestamp>,
+    told: Vec<Refused>,
+}
+
+impl Memory {
+    /// Our writes that the observation does not show yet. What it shows is forgotten.
+    pub(crate) fn unseen(&mut self, seen: &Snapshot) -> Vec<String> {
+        let mut unseen = Vec::new();
+        let (sets, pods) = (&seen.observed.stateful_sets, &seen.observed.pods);
+        self.generations.retain(|uid, written| {
+            let set = sets.values().find(|set| set.metadata.uid.as_ref() == Some(uid));
+            let behind = set.is_some_and(|set| set.metadata.generation.unwrap_or(0) < *written);
+            if behind {
+                unseen.push(format!("generation {written} of the StatefulSet"));
+            }
+            behind
+        });
+        self.deleted_pods.retain(|uid| {
+            let pod = pods.values().find(|pod| pod.metadata.uid.as_ref() == Some(uid));
+            let behind = pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none());
+            if behind {
+                unseen.push(format!("the deletion of pod {uid}"));
+            }
+            behind
+        });
+        let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
+        let observed = seen.resource.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        match (number(observed), number(self.status_version.as_deref())) {
+            (Some(observed), Some(written)) if observed < written => unseen.push("the status".to_owned()),
+            _ => self.status_version = None,
+        }
+        unseen
+    }
+
+    pub(crate) fn applied(&mut self, object: &Object) {
+        if let Object::StatefulSet(set) = object
+            && let (Some(uid), Some(generation)) = (&set.metadata.uid, set.metadata.generation)
+        {
+            self.generations.insert(uid.clone(), generation);
+        }
+    }
+
+    pub(crate) fn acted(&mut self, action: &Action) {
+        if let Action::DeletePod { uid, .. } = action {
+            self.deleted_pods.insert(uid.clone());
+        }
+    }
+
+    pub(crate) fn status_written(&mut self, version: String, now: Timestamp) {
+        self.status_version = Some(version);
+        self.status_written = Some(now);
+    }
+
+    /// Whether a status says something new, or is due.
+    pub(crate) fn worth_writing(&self, resource: &Value, status: &Value, volatile: &[&str], now: Timestamp) -> bool {
+        let old = resource.get("status").unwrap_or(&Value::Null);
+        if old == status {
+            return false;
+        }
+        let due = self
+            .status_written
+            .is_none_or(|written| now.duration_since(written).unsigned_abs() >= STATUS_INTERVAL);
+        due || steady(old, volatile) != steady(status, volatile)
+    }
+
+    /// Refusals that were not told in the round before.
+    pub(crate) fn news(&mut self, refusals: &[Refused]) -> Vec<Refused> {
+        let news = refusals.iter().filter(|refused| !self.told.contains(refused)).cloned().collect();
+        self.told = refusals.to_vec();
+        news
+    }
+}
+
+/// A status without the fields that move all the time.
+fn steady(status: &Value, volatile: &[&str]) -> Value {
+    match status {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| !volatile.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), steady(value, volatile)))
+            .collect(),
+        Value::Array(items) => items.iter().map(|item| steady(item, volatile)).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_plan::{Observed, Refusal};
+    use serde_json::json;
+
+    fn snapshot(resource: Value, observed: Observed) -> Snapshot {
+        Snapshot { resource, observed }
+    }
+
+    fn observed(generation: i64) -> Observed {
+        let set = serde_json::from_value(json!({ "metadata": { "name": "a", "uid": "s", "generation": generation } }));
+        let pod = serde_json::from_value(json!({ "metadata": { "name": "a-0", "uid": "p" } }));
+        Observed {
+            stateful_sets: [("a".to_owned(), set.unwrap())].into(),
+            pods: [("a-0".to_owned(), pod.unwrap())].into(),
+            ..Observed::default()
+        }
+    }
+
+    #[test]
+    fn an_observation_older_than_our_writes_is_told_from_a_current_one() {
+        let mut memory = Memory::default();
+        let written = observed(7).stateful_sets.remove("a").unwrap();
+        memory.applied(&Object::StatefulSet(written));
+        memory.acted(&Action::DeletePod { name: "a-0".into(), uid: "p".into() });
+        memory.status_written("40".into(), Timestamp::UNIX_EPOCH);
+
+        let old = snapshot(json!({ "metadata": { "resourceVersion": "39" } }), observed(6));
+        assert_eq!(memory.unseen(&old).len(), 3);
+        let mut current = snapshot(json!({ "metadata": { "resourceVersion": "40" } }), observed(7));
+        current.observed.pods.clear();
+        assert_eq!(memory.unseen(&current), Vec::<String>::new());
+        assert_eq!(memory.unseen(&old), Vec::<String>::new(), "what was seen once is forgotten");
+    }
+
+    #[test]
+    fn a_status_is_written_when_its_state_changes_and_else_when_due() {
+        let mut memory = Memory::default();
+        let old = json!({ "status": { "leader": "a", "members": [{ "applied": 1 }] } });
+        let moved = json!({ "leader": "a", "members": [{ "applied": 2 }] });
+        let changed = json!({ "leader": "b", "members": [{ "applied": 1 }] });
+        memory.status_written("1".into(), Timestamp::UNIX_EPOCH);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(!memory.worth_writing(&old, &moved, &["applied"], at(29)));
+        assert!(memory.worth_writing(&old, &moved, &["applied"], at(30)));
+        assert!(memory.worth_writing(&old, &changed, &["applied"], at(1)));
+        assert!(!memory.worth_writing(&old, &old["status"], &["applied"], at(60)));
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_while_it_lasts() {
+        let mut memory = Memory::default();
+        let refused = [Refused { refusal: Refusal::NoLeader, message: "nobody leads".into() }];
+        assert_eq!(memory.news(&refused).len(), 1);
+        assert_eq!(memory.news(&refused).len(), 0);
+        assert_eq!(memory.news(&[]).len(), 0);
+        assert_eq!(memory.news(&refused).len(), 1);
+    }
+}

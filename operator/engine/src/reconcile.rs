@@ -1,0 +1,118 @@
+//! One round for one resource. It reads as a table of contents, and may be killed between any two effects: whatever
+//! it was about to do, the next round decides anew from what is there.
+
+use std::time::Duration;
+
+use quorate_plan::{AnyDesired, AnyKind, Applied, Decision, Event, Object, Objects, Observed, Refused, Rejected};
+use serde_json::Value;
+
+use crate::{Failure, Host, Key, Memory};
+
+/// What came of a round.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Round {
+    /// There is no such resource (any more): nothing is left to do.
+    Gone,
+    /// The resource is wrong; it says so in its status, and nothing is done until it changes.
+    Rejected(String),
+    /// Everything that was decided was done.
+    Done {
+        /// When to come again if nothing happens before.
+        requeue_after: Duration,
+        /// What was refused, for metrics.
+        refusals: Vec<Refused>,
+        /// The names of the actions that were carried out, for metrics.
+        actions: Vec<&'static str>,
+    },
+}
+
+/// 1. Observe the resource, its objects and its members (the host), and hold that against our own last writes.
+/// 2. Validate: from here on no value can be bad (pure).
+/// 3. Decide the stage, the actions and what to say (pure).
+/// 4. Build the stage's objects (pure, infallible) and apply them in order (the host).
+/// 5. Act, one effect after another; the first that fails ends the round (the host).
+/// 6. Tell, and last write the status, which only applied objects can give.
+///
+/// # Errors
+/// The first failure of the host; call again after a pause.
+pub async fn reconcile<H: Host>(
+    host: &mut H,
+    kind: &dyn AnyKind,
+    key: &Key,
+    memory: &mut Memory,
+) -> Result<Round, Failure> {
+    let Some(mut seen) = host.observe(kind, key).await? else { return Ok(Round::Gone) };
+    seen.observed.behind = memory.unseen(&seen);
+
+    let desired = match kind.validate(&seen.resource, &host.env(), host.now()) {
+        Ok(desired) => desired,
+        Err(rejected) => return reject(host, memory, &seen.resource, rejected).await,
+    };
+    let decision = desired.decide(&seen.observed, host.now());
+
+    let applied = apply(host, memory, &*desired, &decision, seen.observed).await?;
+    for action in &decision.actions {
+        host.act(action).await?;
+        memory.acted(action);
+    }
+
+    tell(host, memory, &decision).await;
+    let status = desired.status(&decision, &applied);
+    if memory.worth_writing(&seen.resource, &status, desired.volatile(), host.now()) {
+        let version = host.write_status(status).await?;
+        memory.status_written(version, host.now());
+    }
+    Ok(Round::Done {
+        requeue_after: decision.requeue_after,
+        actions: decision.actions.iter().map(quorate_plan::Action::name).collect(),
+        refusals: decision.refusals,
+    })
+}
+
+/// Where nothing is to be applied, what was observed stands for it: a paused resource still reports.
+async fn apply<H: Host>(
+    host: &mut H,
+    memory: &mut Memory,
+    desired: &dyn AnyDesired,
+    decision: &Decision,
+    observed: Observed,
+) -> Result<Objects<Applied>, Failure> {
+    let Some(stage) = &decision.stage else {
+        let sets = observed.stateful_sets.into_values().map(Object::StatefulSet);
+        return Ok(Objects::applied(observed.objects.into_iter().chain(sets).collect()));
+    };
+    let mut applied = Vec::new();
+    for object in desired.build(stage) {
+        let object = host.apply(object).await?;
+        memory.applied(&object);
+        applied.push(object);
+    }
+    Ok(Objects::applied(applied))
+}
+
+/// Events are for people: one that is lost is no reason to stop.
+async fn tell<H: Host>(host: &mut H, memory: &mut Memory, decision: &Decision) {
+    for event in &decision.events {
+        let _ = host.emit(event).await;
+    }
+    for refused in memory.news(&decision.refusals) {
+        let event = Event { warning: true, reason: refused.refusal.name(), message: refused.message };
+        let _ = host.emit(&event).await;
+    }
+}
+
+async fn reject<H: Host>(
+    host: &mut H,
+    memory: &mut Memory,
+    resource: &Value,
+    rejected: Rejected,
+) -> Result<Round, Failure> {
+    let words = rejected.to_string();
+    if let Rejected::Invalid { status, .. } = rejected
+        && memory.worth_writing(resource, &status, &[], host.now())
+    {
+        let version = host.write_status(*status).await?;
+        memory.status_written(version, host.now());
+    }
+    Ok(Round::Rejected(words))
+}

@@ -1,0 +1,179 @@
+//! What an API server does to an object before it keeps it: recognize, complete, check.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::fields::audit;
+use crate::host::env;
+use crate::node::Node;
+use crate::resources::{ResourceType, Writers, resource_type_of, resource_types};
+use crate::store::{ObjectKey, StoreError};
+
+/// What became of an applied object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is new.
+    Created,
+    /// It is different.
+    Configured,
+    /// It is as it was.
+    Unchanged,
+}
+
+/// Finds the sort of a document, or says which there are.
+///
+/// # Errors
+/// When this host keeps no such objects.
+pub fn sort_of(document: &Value) -> Result<&'static ResourceType, StoreError> {
+    let known = || {
+        let writable = resource_types()
+            .iter()
+            .filter(|resource| resource.writers == Writers::People);
+        writable
+            .map(|resource| format!("{} ({})", resource.kind, resource.api_version))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let found = resource_type_of(document).filter(|resource| resource.writers == Writers::People);
+    found.ok_or_else(|| {
+        let (version, kind) = (&document["apiVersion"], &document["kind"]);
+        StoreError::Invalid(format!(
+            "apiVersion {version}, kind {kind}: this host takes {}",
+            known()
+        ))
+    })
+}
+
+/// Keeps the document as it is now wanted: makes the object, or replaces its whole content.
+///
+/// # Errors
+/// When it is not valid, or a uid or resourceVersion in it is not that of the object.
+pub fn apply(node: &Node, document: &Value) -> Result<(Applied, Value), StoreError> {
+    let resource = sort_of(document)?;
+    let key = ObjectKey::of(&resource.plural, document)?;
+    let old = node.store.get(&key);
+    let admitted = admit(resource, document, old.as_ref())?;
+    let Some(old) = old else {
+        return Ok((
+            Applied::Created,
+            node.store.create(&resource.plural, admitted)?,
+        ));
+    };
+    let new = node.store.replace(&resource.plural, admitted)?;
+    let applied = if new == old {
+        Applied::Unchanged
+    } else {
+        Applied::Configured
+    };
+    Ok((applied, new))
+}
+
+/// Sets how many members a resource wants.
+///
+/// # Errors
+/// When it has no such number, or the number is not valid.
+pub fn scale(
+    node: &Node,
+    resource: &ResourceType,
+    key: &ObjectKey,
+    replicas: i64,
+    version: Option<&str>,
+) -> Result<Value, StoreError> {
+    let path = resource
+        .replicas_path()
+        .ok_or_else(|| StoreError::Invalid(format!("a {} cannot be scaled", resource.kind)))?;
+    let old = node
+        .store
+        .get(key)
+        .ok_or_else(|| StoreError::NotFound(key.clone()))?;
+    let mut new = old.clone();
+    if let Some(version) = version {
+        new["metadata"]["resourceVersion"] = json!(version);
+    }
+    let pointer = format!("/{}", path.join("/"));
+    match new.pointer_mut(&pointer) {
+        Some(field) => *field = json!(replicas),
+        None => {
+            return Err(StoreError::Invalid(format!(
+                "{} has no {}",
+                key,
+                path.join(".")
+            )));
+        }
+    }
+    node.store
+        .replace(&resource.plural, admit(resource, &new, Some(&old))?)
+}
+
+fn admit(
+    resource: &ResourceType,
+    document: &Value,
+    old: Option<&Value>,
+) -> Result<Value, StoreError> {
+    let mut object = document.clone();
+    if object["metadata"]["namespace"].is_null() && object["metadata"].is_object() {
+        object["metadata"]["namespace"] = json!("default");
+    }
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    match resource.custom {
+        Some(kind) => {
+            resource.fill_defaults(&mut object);
+            // Only an object that is kept has a uid; the checks want one.
+            let mut candidate = object.clone();
+            candidate["metadata"]["uid"] =
+                old.map_or_else(|| json!("new"), |old| old["metadata"]["uid"].clone());
+            kind.validate(&candidate, &env(), Timestamp::now())
+                .map_err(|rejected| StoreError::Invalid(rejected.to_string()))?;
+            let unchangeable = old.map_or(Ok(()), |old| kind.unchangeable(old, &object));
+            unchangeable.map_err(|faults| {
+                StoreError::Invalid(
+                    faults
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                )
+            })?;
+        }
+        None => {
+            encode_string_data(&mut object)?;
+            if let Some(unknown) = audit(&object).unknown.first() {
+                return Err(StoreError::Invalid(format!(
+                    "{unknown}: a {} has no such field",
+                    resource.kind
+                )));
+            }
+        }
+    }
+    Ok(object)
+}
+
+/// A Secret's `stringData` is a convenience of writing: it is kept as `data`.
+fn encode_string_data(object: &mut Value) -> Result<(), StoreError> {
+    let Some(plain) = object
+        .as_object_mut()
+        .and_then(|fields| fields.remove("stringData"))
+    else {
+        return Ok(());
+    };
+    let plain: BTreeMap<String, String> = serde_json::from_value(plain)
+        .map_err(|error| StoreError::Invalid(format!("stringData: {error}")))?;
+    let data = object
+        .as_object_mut()
+        .map(|fields| fields.entry("data").or_insert_with(|| json!({})));
+    let data = data
+        .and_then(Value::as_object_mut)
+        .ok_or_else(|| StoreError::Invalid("data must be an object".to_owned()))?;
+    data.extend(
+        plain
+            .into_iter()
+            .map(|(key, text)| (key, json!(STANDARD.encode(text)))),
+    );
+    Ok(())
+}

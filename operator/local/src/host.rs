@@ -1,0 +1,445 @@
+//! The engine's host: what a resource's world looks like on this machine, and how to act on it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::Secret;
+use quorate_client::{Client, Identity, Resolver, Timeouts};
+use quorate_engine::{Failure, Host, Key, Snapshot};
+use quorate_plan::{Action, AnyKind, Env, Event, INSTANCE, MemberRequest, Object, Observed};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::blueprint::named_port;
+use crate::fields::audit;
+use crate::node::{CLUSTER_DOMAIN, Node, is_owned_by};
+use crate::resources::{resource_type, resource_type_of};
+use crate::sets::named;
+use crate::store::{ObjectKey, StoreError, now};
+
+/// The host of one resource.
+pub(crate) struct LocalHost {
+    node: Arc<Node>,
+    /// The resource as it was observed last, and its plural.
+    seen: Option<(ObjectKey, Value)>,
+    /// uid and resourceVersion of the StatefulSets as they were observed last.
+    sets: BTreeMap<String, (Value, Value)>,
+    /// The client for the certificates that it was made with.
+    client: Option<(Option<Identity>, Client)>,
+}
+
+/// What builders must know of this machine.
+pub(crate) fn env() -> Env {
+    Env {
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        // No registry: a name that says whose binary it is, and that changes with the version, so that a new `quorate`
+        // rolls its members as a new operator does.
+        default_image: concat!("quorate:", env!("CARGO_PKG_VERSION")).to_owned(),
+        operator_namespace: None,
+    }
+}
+
+impl LocalHost {
+    pub fn new(node: &Arc<Node>) -> Self {
+        Self {
+            node: Arc::clone(node),
+            seen: None,
+            sets: BTreeMap::new(),
+            client: None,
+        }
+    }
+
+    fn resource(&self) -> Result<(&ObjectKey, &Value, &str), Failure> {
+        let (key, resource) = self
+            .seen
+            .as_ref()
+            .ok_or_else(|| Failure::Unavailable("nothing was observed yet".to_owned()))?;
+        Ok((
+            key,
+            resource,
+            resource["metadata"]["uid"].as_str().unwrap_or_default(),
+        ))
+    }
+
+    fn members_of(&self, namespace: &str, uid: &str, name: &str) -> Observed {
+        let store = &self.node.store;
+        let owned = |plural: &str, uid: &str| -> Vec<Value> {
+            store
+                .list(plural, Some(namespace))
+                .into_iter()
+                .filter(|object| is_owned_by(object, uid))
+                .collect()
+        };
+        let sets = owned("statefulsets", uid);
+        let pods: Vec<Value> = sets
+            .iter()
+            .flat_map(|set| owned("pods", set["metadata"]["uid"].as_str().unwrap_or_default()))
+            .collect();
+        let claims = store
+            .list("persistentvolumeclaims", Some(namespace))
+            .into_iter();
+        let answer = |pod: &Value| {
+            let name = pod["metadata"]["name"].as_str()?;
+            Some((
+                name.to_owned(),
+                self.node
+                    .members
+                    .answer(&ObjectKey::new("pods", namespace, name))?,
+            ))
+        };
+        let others = [
+            "serviceaccounts",
+            "configmaps",
+            "services",
+            "networkpolicies",
+            "poddisruptionbudgets",
+        ];
+        Observed {
+            members: pods.iter().filter_map(answer).collect(),
+            stateful_sets: named(sets),
+            pods: named(pods),
+            claims: named(
+                claims
+                    .filter(|claim| claim["metadata"]["labels"][INSTANCE] == name)
+                    .collect(),
+            ),
+            objects: others
+                .iter()
+                .flat_map(|plural| owned(plural, uid))
+                .filter_map(object_of)
+                .collect(),
+            ..Observed::default()
+        }
+    }
+
+    /// The client of the members' admin listeners, with the certificates of the resource's Secret as it is now.
+    fn client(&mut self) -> Result<Client, Failure> {
+        let (key, resource, _) = self.resource()?;
+        let identity = match resource["spec"]["tls"]["secretName"].as_str() {
+            None => None,
+            Some(name) => Some(self.identity(&key.namespace, name)?),
+        };
+        if let Some((made_with, client)) = &self.client
+            && *made_with == identity
+        {
+            return Ok(client.clone());
+        }
+        let hosts = Arc::clone(&self.node.hosts);
+        let resolver = Resolver::table(move |name| hosts.lookup(name).map(IpAddr::V4));
+        let client = Client::new(resolver, identity.as_ref(), Timeouts::default())
+            .map_err(|error| Failure::Unavailable(format!("spec.tls.secretName: {error}")))?;
+        self.client = Some((identity, client.clone()));
+        Ok(client)
+    }
+
+    fn identity(&self, namespace: &str, name: &str) -> Result<Identity, Failure> {
+        let secret: Option<Secret> = self.node.store.get_as("secrets", namespace, name);
+        let mut data = secret
+            .ok_or_else(|| {
+                Failure::Unavailable(format!(
+                    "spec.tls.secretName: there is no Secret `{name}`; apply it"
+                ))
+            })?
+            .data
+            .unwrap_or_default();
+        let mut part = |key: &str| {
+            let missing = || Failure::Unavailable(format!("Secret `{name}` has no {key}; add it"));
+            Ok(data.remove(key).ok_or_else(missing)?.0)
+        };
+        Ok(Identity {
+            certificate: part("tls.crt")?,
+            key: part("tls.key")?,
+            authority: part("ca.crt")?,
+        })
+    }
+
+    async fn ask(
+        &mut self,
+        pod_name: &str,
+        pod_uid: &str,
+        request: &MemberRequest,
+    ) -> Result<(), Failure> {
+        let (key, _, _) = self.resource()?;
+        let pod: Option<Pod> = self.node.store.get_as("pods", &key.namespace, pod_name);
+        let pod = pod
+            .filter(|pod| pod.metadata.uid.as_deref() == Some(pod_uid))
+            .ok_or_else(|| Failure::Conflict(format!("pod {pod_name}")))?;
+        let admin = admin_address(&pod).ok_or_else(|| {
+            Failure::Unavailable(format!("pod {pod_name} has no name or no port `admin`"))
+        })?;
+        let client = self.client()?;
+        let answer = match request {
+            MemberRequest::Bootstrap(body) => client.bootstrap(&admin, body).await,
+            MemberRequest::AddLearner(body) => client.add_learner(&admin, body).await,
+            MemberRequest::Promote { id, change } => client.promote(&admin, id, change).await,
+            MemberRequest::Remove { id, change } => client.remove(&admin, id, change).await,
+            MemberRequest::TransferLeader(body) => client.transfer_leader(&admin, body).await,
+        };
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.problem() {
+                Some(problem) if problem.status == 409 => {
+                    Failure::Conflict(format!("{pod_name}: {}", problem.detail))
+                }
+                Some(problem) => Failure::Refused(format!("{pod_name}: {}", problem.detail)),
+                None => Failure::Unavailable(error.to_string()),
+            }),
+        }
+    }
+}
+
+/// Where a pod's admin listener is, by the name that its certificate has.
+fn admin_address(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let (host, service) = (spec.hostname.as_deref()?, spec.subdomain.as_deref()?);
+    let namespace = pod.metadata.namespace.as_deref()?;
+    let port = named_port(pod, "admin")?;
+    Some(format!(
+        "{host}.{service}.{namespace}.svc.{CLUSTER_DOMAIN}:{port}"
+    ))
+}
+
+fn object_of(value: Value) -> Option<Object> {
+    fn parse<T: for<'de> Deserialize<'de>>(
+        value: Value,
+        variant: fn(T) -> Object,
+    ) -> Option<Object> {
+        serde_json::from_value(value).ok().map(variant)
+    }
+    match value["kind"].as_str()? {
+        "ServiceAccount" => parse(value, Object::ServiceAccount),
+        "ConfigMap" => parse(value, Object::ConfigMap),
+        "Service" => parse(value, Object::Service),
+        "NetworkPolicy" => parse(value, Object::NetworkPolicy),
+        "PodDisruptionBudget" => parse(value, Object::PodDisruptionBudget),
+        "StatefulSet" => parse(value, Object::StatefulSet),
+        _ => None,
+    }
+}
+
+fn failure(error: StoreError) -> Failure {
+    match error {
+        StoreError::NotFound(key) | StoreError::Exists(key) | StoreError::Conflict(key) => {
+            Failure::Conflict(key.to_string())
+        }
+        other => Failure::Unavailable(other.to_string()),
+    }
+}
+
+impl Host for LocalHost {
+    fn env(&self) -> Env {
+        env()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    async fn observe(
+        &mut self,
+        kind: &dyn AnyKind,
+        key: &Key,
+    ) -> Result<Option<Snapshot>, Failure> {
+        let key = ObjectKey::new(&kind.names().plural, &key.namespace, &key.name);
+        let Some(resource) = self.node.store.get(&key) else {
+            return Ok(None);
+        };
+        let uid = resource["metadata"]["uid"].as_str().unwrap_or_default();
+        let observed = self.members_of(&key.namespace, uid, &key.name);
+        let version = |set: &Option<String>| json!(set);
+        self.sets = observed
+            .stateful_sets
+            .iter()
+            .map(|(name, set)| {
+                (
+                    name.clone(),
+                    (
+                        version(&set.metadata.uid),
+                        version(&set.metadata.resource_version),
+                    ),
+                )
+            })
+            .collect();
+        self.seen = Some((key, resource.clone()));
+        Ok(Some(Snapshot { resource, observed }))
+    }
+
+    async fn apply(&mut self, object: Object) -> Result<Object, Failure> {
+        let (key, _, uid) = self.resource()?;
+        let mut value = serde_json::to_value(&object)
+            .map_err(|error| Failure::Unavailable(error.to_string()))?;
+        let (kind, name) = (object.kind(), object.name().to_owned());
+        let resource = resource_type_of(&value)
+            .ok_or_else(|| Failure::Unavailable(format!("this host does not know {kind}")))?;
+        let found = audit(&value);
+        if let Some(unknown) = found.unknown.first() {
+            return Err(Failure::Unavailable(format!(
+                "{kind} {name}: this host does not know {unknown}; take it out of the resource (podOverrides?) or run it in Kubernetes"
+            )));
+        }
+        if !found.ignored.is_empty() {
+            let fields: Vec<_> = found.ignored.into_iter().collect();
+            self.node.notify_once(format!(
+                "{kind} {name}: without effect on this machine: {}",
+                fields.join(", ")
+            ));
+        }
+        value["metadata"]["namespace"] = json!(key.namespace);
+        let at = ObjectKey::new(&resource.plural, &key.namespace, &name);
+        let stored = match self.node.store.get(&at) {
+            None if self.sets.contains_key(&name) && kind == "StatefulSet" => {
+                return Err(Failure::Conflict(format!("{kind} {name}")));
+            }
+            None => self.node.store.create(&resource.plural, value),
+            Some(old) if !is_owned_by(&old, uid) => {
+                return Err(Failure::Foreign(format!("{kind} {name}")));
+            }
+            Some(old) => {
+                // Only the very StatefulSet that was decided on; of the others only the very object.
+                let (uid, version) = match kind {
+                    "StatefulSet" => self
+                        .sets
+                        .get(&name)
+                        .cloned()
+                        .ok_or_else(|| Failure::Conflict(format!("{kind} {name}")))?,
+                    _ => (old["metadata"]["uid"].clone(), Value::Null),
+                };
+                value["metadata"]["uid"] = uid;
+                value["metadata"]["resourceVersion"] = version;
+                self.node.store.replace(&resource.plural, value)
+            }
+        };
+        let stored = stored.map_err(failure)?;
+        object_of(stored)
+            .ok_or_else(|| Failure::Unavailable(format!("{kind} {name} cannot be read back")))
+    }
+
+    async fn act(&mut self, action: &Action) -> Result<(), Failure> {
+        let (key, resource, _) = self.resource()?;
+        let (plural, namespace) = ("persistentvolumeclaims", key.namespace.as_str());
+        match action {
+            Action::MarkClaim {
+                name,
+                uid,
+                annotations,
+                owned,
+            } => {
+                let owner = owned.then(|| owner_reference(resource));
+                let marked = self.node.store.edit(
+                    &ObjectKey::new(plural, namespace, name),
+                    Some(uid),
+                    None,
+                    |claim| {
+                        for (key, value) in annotations {
+                            claim["metadata"]["annotations"][key] = json!(value);
+                        }
+                        claim["metadata"]["ownerReferences"] =
+                            json!(owner.into_iter().collect::<Vec<_>>());
+                    },
+                );
+                marked.map(drop).map_err(failure)
+            }
+            Action::DeleteClaim { name, uid } => self
+                .node
+                .store
+                .delete(&ObjectKey::new(plural, namespace, name), Some(uid))
+                .map_err(failure),
+            Action::DeletePod { name, uid } => self
+                .node
+                .store
+                .delete(&ObjectKey::new("pods", namespace, name), Some(uid))
+                .map_err(failure),
+            Action::Ask {
+                pod,
+                pod_uid,
+                request,
+            } => self.ask(pod, pod_uid, request).await,
+        }
+    }
+
+    async fn emit(&mut self, event: &Event) -> Result<(), Failure> {
+        let (key, resource, _) = self.resource()?;
+        record_event(&self.node, key, resource, event).map_err(failure)
+    }
+
+    async fn write_status(&mut self, status: Value) -> Result<String, Failure> {
+        let (key, resource, uid) = self.resource()?;
+        let version = resource["metadata"]["resourceVersion"].as_str();
+        let stored = self
+            .node
+            .store
+            .edit(key, Some(uid), version, |resource| {
+                resource["status"] = status
+            })
+            .map_err(failure)?;
+        let version = stored["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let key = key.clone();
+        self.seen = Some((key, stored));
+        Ok(version)
+    }
+}
+
+fn owner_reference(resource: &Value) -> Value {
+    json!({
+        "apiVersion": resource["apiVersion"],
+        "kind": resource["kind"],
+        "name": resource["metadata"]["name"],
+        "uid": resource["metadata"]["uid"],
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+/// One object per resource and reason: what happens again is counted, so that events cannot pile up.
+fn record_event(
+    node: &Node,
+    key: &ObjectKey,
+    resource: &Value,
+    event: &Event,
+) -> Result<(), StoreError> {
+    let kind = resource["kind"].as_str().unwrap_or_default();
+    let at = ObjectKey::new(
+        "events",
+        &key.namespace,
+        &format!("{}.{}", key.name, event.reason.to_ascii_lowercase()),
+    );
+    let sort = if event.warning { "Warning" } else { "Normal" };
+    let news = match node.store.get(&at) {
+        Some(old) => {
+            let news = old["message"] != event.message.as_str();
+            node.store.edit(&at, None, None, |old| {
+                old["count"] = json!(old["count"].as_i64().unwrap_or(0) + 1);
+                old["lastTimestamp"] = json!(now());
+                old["message"] = json!(event.message);
+                old["type"] = json!(sort);
+            })?;
+            news
+        }
+        None => {
+            let object = json!({
+                "apiVersion": "v1", "kind": "Event",
+                "metadata": { "name": at.name, "namespace": at.namespace, "ownerReferences": [owner_reference(resource)] },
+                "involvedObject": { "apiVersion": resource["apiVersion"], "kind": kind, "name": key.name, "namespace": key.namespace, "uid": resource["metadata"]["uid"] },
+                "type": sort, "reason": event.reason, "message": event.message, "count": 1,
+                "firstTimestamp": now(), "lastTimestamp": now(),
+                "source": { "component": "quorate" },
+            });
+            node.store.create("events", object)?;
+            true
+        }
+    };
+    if news {
+        let singular = resource_type(kind).map_or(kind, |resource| resource.singular.as_str());
+        node.notify(format!(
+            "{singular}/{}: {}: {}",
+            key.name, event.reason, event.message
+        ));
+    }
+    Ok(())
+}

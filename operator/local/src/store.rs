@@ -1,0 +1,578 @@
+//! The objects, as an API server keeps them: uid, resourceVersion, generation, preconditions, owners. In memory for
+//! reading, in one JSON file each for the next `up`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use crate::resources::resource_types;
+use crate::state_dir::{Durability, StateDirError, io_error, make_dir, replace_json};
+
+/// Which object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Its sort, as `pods`.
+    pub plural: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of these parts.
+    pub fn new(plural: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            plural: plural.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// The key of an object of this sort, by its metadata.
+    pub(crate) fn of(plural: &str, object: &Value) -> Result<Self, StoreError> {
+        let metadata = &object["metadata"];
+        let name = metadata["name"].as_str().unwrap_or_default();
+        let namespace = metadata["namespace"].as_str().unwrap_or("default");
+        for (field, label) in [("metadata.name", name), ("metadata.namespace", namespace)] {
+            if !is_dns_name(label) {
+                return Err(StoreError::Invalid(format!(
+                    "{field}: `{label}` is not a DNS name: lower-case letters, digits, `-` and `.`, at most 253"
+                )));
+            }
+        }
+        Ok(Self::new(plural, namespace, name))
+    }
+}
+
+/// Also what keeps names from leaving their folder.
+fn is_dns_name(name: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    name.len() <= 253
+        && edge(name.chars().next())
+        && edge(name.chars().last())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.')
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.plural, self.namespace, self.name)
+    }
+}
+
+/// Why an object was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is none.
+    #[error("{0} not found")]
+    NotFound(ObjectKey),
+    /// There is one already.
+    #[error("{0} already exists")]
+    Exists(ObjectKey),
+    /// It is not the one, or not the version, that was meant.
+    #[error("{0} changed meanwhile; read it again and repeat the change on what it is now")]
+    Conflict(ObjectKey),
+    /// It cannot be an object.
+    #[error("{0}")]
+    Invalid(String),
+    /// It could not be kept.
+    #[error(transparent)]
+    State(#[from] StateDirError),
+}
+
+/// The objects of one state folder.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<ObjectKey, Value>,
+    version: u64,
+}
+
+impl Store {
+    /// Reads what an earlier `up` kept.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is damaged: an object that is half there must not look like one that is not.
+    pub fn open(folder: &Path) -> Result<Self, StateDirError> {
+        make_dir(folder)?;
+        let mut state = State::default();
+        for resource in resource_types() {
+            for file in json_files(&folder.join(&resource.plural))? {
+                let text = fs::read(&file).map_err(io_error("cannot read", &file))?;
+                let object: Value = serde_json::from_slice(&text).map_err(|error| {
+                    io_error(
+                        "damaged (restore it, or move it away to give the object up):",
+                        &file,
+                    )(error.into())
+                })?;
+                let key = ObjectKey::of(&resource.plural, &object).map_err(|error| {
+                    io_error("damaged:", &file)(std::io::Error::other(error.to_string()))
+                })?;
+                state.version = state.version.max(version_of(&object));
+                state.objects.insert(key, object);
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            state: Mutex::new(state),
+            changed: watch::Sender::new(0),
+        })
+    }
+
+    /// Something to wait on for the next change of anything.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// One object.
+    pub fn get(&self, key: &ObjectKey) -> Option<Value> {
+        self.lock().objects.get(key).cloned()
+    }
+
+    /// One object in its own type; none also when it does not parse, which only a foreign hand could bring about.
+    pub fn get_as<T: DeserializeOwned>(
+        &self,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<T> {
+        serde_json::from_value(self.get(&ObjectKey::new(plural, namespace, name))?).ok()
+    }
+
+    /// All objects of a sort, by namespace and name.
+    pub fn list(&self, plural: &str, namespace: Option<&str>) -> Vec<Value> {
+        let state = self.lock();
+        let of_sort = state
+            .objects
+            .range(ObjectKey::new(plural, "", "")..)
+            .take_while(|(key, _)| key.plural == plural);
+        let wanted =
+            of_sort.filter(|(key, _)| namespace.is_none_or(|namespace| key.namespace == namespace));
+        wanted.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// [`Store::list`] in their own type.
+    pub fn list_as<T: DeserializeOwned>(&self, plural: &str, namespace: Option<&str>) -> Vec<T> {
+        self.list(plural, namespace)
+            .into_iter()
+            .filter_map(|object| serde_json::from_value(object).ok())
+            .collect()
+    }
+
+    /// The version of the whole, as a list carries it.
+    pub fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    /// Adds an object, with identity and version.
+    pub fn create(&self, plural: &str, mut object: Value) -> Result<Value, StoreError> {
+        let key = ObjectKey::of(plural, &object)?;
+        let mut state = self.lock();
+        if state.objects.contains_key(&key) {
+            return Err(StoreError::Exists(key));
+        }
+        let metadata = metadata_mut(&mut object)?;
+        metadata.insert("namespace".into(), json!(key.namespace));
+        metadata.insert("uid".into(), json!(new_uid()?));
+        metadata.insert("creationTimestamp".into(), json!(now()));
+        metadata.insert("generation".into(), json!(1));
+        self.keep(&mut state, key, object)
+    }
+
+    /// Replaces everything of an object but its identity and status. A `uid` or `resourceVersion` in the new metadata
+    /// must be that of the old.
+    pub fn replace(&self, plural: &str, mut object: Value) -> Result<Value, StoreError> {
+        let key = ObjectKey::of(plural, &object)?;
+        let mut state = self.lock();
+        let old = state
+            .objects
+            .get(&key)
+            .ok_or_else(|| StoreError::NotFound(key.clone()))?;
+        precondition(
+            &key,
+            old,
+            object["metadata"]["uid"].as_str(),
+            object["metadata"]["resourceVersion"].as_str(),
+        )?;
+        let same_spec =
+            without(old, &["metadata", "status"]) == without(&object, &["metadata", "status"]);
+        let generation =
+            old["metadata"]["generation"].as_i64().unwrap_or(1) + i64::from(!same_spec);
+        let fixed = [
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "resourceVersion",
+        ];
+        let kept: Vec<_> = fixed
+            .iter()
+            .map(|field| (*field, old["metadata"][field].clone()))
+            .collect();
+        let status = old.get("status").cloned();
+        let metadata = metadata_mut(&mut object)?;
+        metadata.insert("namespace".into(), json!(key.namespace));
+        metadata.insert("generation".into(), json!(generation));
+        for (field, value) in kept {
+            if value.is_null() {
+                metadata.remove(field)
+            } else {
+                metadata.insert(field.into(), value)
+            };
+        }
+        match (status, object.as_object_mut()) {
+            (Some(status), Some(fields)) => drop(fields.insert("status".into(), status)),
+            (None, Some(fields)) => drop(fields.remove("status")),
+            (_, None) => {}
+        }
+        self.keep(&mut state, key, object)
+    }
+
+    /// Changes an object in place, status and metadata included; its identity cannot be changed. `uid` and
+    /// `resource_version` are preconditions.
+    pub fn edit(
+        &self,
+        key: &ObjectKey,
+        uid: Option<&str>,
+        resource_version: Option<&str>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Value, StoreError> {
+        let mut state = self.lock();
+        let old = state
+            .objects
+            .get(key)
+            .ok_or_else(|| StoreError::NotFound(key.clone()))?;
+        precondition(key, old, uid, resource_version)?;
+        let mut object = old.clone();
+        change(&mut object);
+        self.keep(&mut state, key.clone(), object)
+    }
+
+    /// Says that an object shall go: a pod when its process has ended, a claim when no pod uses it, everything else
+    /// at once.
+    pub fn delete(&self, key: &ObjectKey, uid: Option<&str>) -> Result<(), StoreError> {
+        if !matches!(key.plural.as_str(), "pods" | "persistentvolumeclaims") {
+            return self.remove(key, uid);
+        }
+        self.edit(key, uid, None, |pod| {
+            if pod["metadata"]["deletionTimestamp"].is_null() {
+                pod["metadata"]["deletionTimestamp"] = json!(now());
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Takes an object out.
+    pub fn remove(&self, key: &ObjectKey, uid: Option<&str>) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let old = state
+            .objects
+            .get(key)
+            .ok_or_else(|| StoreError::NotFound(key.clone()))?;
+        precondition(key, old, uid, None)?;
+        let file = self.file(key);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error("cannot remove", &file)(error).into());
+            }
+            _ => {}
+        }
+        state.objects.remove(key);
+        state.version = next_version(state.version);
+        self.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// The objects all of whose owners are gone.
+    pub fn orphans(&self) -> Vec<(ObjectKey, String)> {
+        let state = self.lock();
+        let alive: BTreeSet<&str> = state
+            .objects
+            .values()
+            .filter_map(|object| object["metadata"]["uid"].as_str())
+            .collect();
+        let orphaned = |object: &&Value| {
+            let owners = object["metadata"]["ownerReferences"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice);
+            !owners.is_empty()
+                && owners
+                    .iter()
+                    .all(|owner| owner["uid"].as_str().is_none_or(|uid| !alive.contains(uid)))
+        };
+        let uid = |object: &Value| {
+            object["metadata"]["uid"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        state
+            .objects
+            .iter()
+            .filter(|(_, object)| orphaned(object))
+            .map(|(key, object)| (key.clone(), uid(object)))
+            .collect()
+    }
+
+    fn keep(
+        &self,
+        state: &mut State,
+        key: ObjectKey,
+        mut object: Value,
+    ) -> Result<Value, StoreError> {
+        if state.objects.get(&key) == Some(&object) {
+            return Ok(object);
+        }
+        let version = next_version(state.version);
+        metadata_mut(&mut object)?.insert("resourceVersion".into(), json!(version.to_string()));
+        // A pod is remade from its StatefulSet and its process; everything else must outlive a crash of the machine.
+        let transient = matches!(key.plural.as_str(), "pods" | "events");
+        let durability = if transient {
+            Durability::Process
+        } else {
+            Durability::Machine
+        };
+        replace_json(&self.file(&key), &object, durability)?;
+        state.version = version;
+        state.objects.insert(key, object.clone());
+        self.changed.send_modify(|count| *count += 1);
+        Ok(object)
+    }
+
+    fn file(&self, key: &ObjectKey) -> PathBuf {
+        self.folder
+            .join(&key.plural)
+            .join(&key.namespace)
+            .join(format!("{}.json", key.name))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is made of whole steps; a panic in between leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn json_files(folder: &Path) -> Result<Vec<PathBuf>, StateDirError> {
+    let mut files = Vec::new();
+    for namespace in entries(folder)? {
+        files.extend(
+            entries(&namespace)?
+                .into_iter()
+                .filter(|file| file.extension().is_some_and(|e| e == "json")),
+        );
+    }
+    Ok(files)
+}
+
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StateDirError> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(io_error("cannot read", folder)(error)),
+        Ok(entries) => Ok(entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect()),
+    }
+}
+
+fn precondition(
+    key: &ObjectKey,
+    old: &Value,
+    uid: Option<&str>,
+    version: Option<&str>,
+) -> Result<(), StoreError> {
+    let holds = |field: &str, wanted: Option<&str>| {
+        wanted.is_none_or(|wanted| old["metadata"][field].as_str() == Some(wanted))
+    };
+    if holds("uid", uid) && holds("resourceVersion", version) {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict(key.clone()))
+    }
+}
+
+fn metadata_mut(object: &mut Value) -> Result<&mut Map<String, Value>, StoreError> {
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+    metadata.ok_or_else(|| StoreError::Invalid("metadata must be an object with a name".into()))
+}
+
+fn without(object: &Value, fields: &[&str]) -> Value {
+    let mut object = object.clone();
+    if let Some(map) = object.as_object_mut() {
+        map.retain(|name, _| !fields.contains(&name.as_str()));
+    }
+    object
+}
+
+fn version_of(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"]
+        .as_str()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Grows by the clock, so that versions of objects that are gone do not come again after a restart.
+fn next_version(last: u64) -> u64 {
+    u64::try_from(Timestamp::now().as_microsecond())
+        .unwrap_or(0)
+        .max(last + 1)
+}
+
+/// The time as objects carry it: RFC 3339, whole seconds.
+pub(crate) fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn new_uid() -> Result<String, StateDirError> {
+    let source = Path::new("/proc/sys/kernel/random/uuid");
+    Ok(fs::read_to_string(source)
+        .map_err(io_error("cannot read", source))?
+        .trim()
+        .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config_map(name: &str, data: &str) -> Value {
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "a": data } })
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(temp.path()).unwrap();
+        (temp, store)
+    }
+
+    #[test]
+    fn generation_counts_changes_of_content_and_version_every_change() {
+        let (_temp, store) = store();
+        let first = store.create("configmaps", config_map("a", "1")).unwrap();
+        assert!(matches!(
+            store.create("configmaps", config_map("a", "1")),
+            Err(StoreError::Exists(_))
+        ));
+        let mut labelled = config_map("a", "1");
+        labelled["metadata"]["labels"] = json!({ "x": "y" });
+        let second = store.replace("configmaps", labelled).unwrap();
+        let third = store.replace("configmaps", config_map("a", "2")).unwrap();
+        let generations: Vec<_> = [&first, &second, &third]
+            .iter()
+            .map(|o| o["metadata"]["generation"].as_i64().unwrap())
+            .collect();
+        assert_eq!(generations, [1, 1, 2]);
+        assert!(
+            version_of(&first) < version_of(&second) && version_of(&second) < version_of(&third)
+        );
+        assert_eq!(first["metadata"]["uid"], third["metadata"]["uid"]);
+        let unchanged = store.replace("configmaps", config_map("a", "2")).unwrap();
+        assert_eq!(unchanged, third);
+    }
+
+    #[test]
+    fn preconditions_hold_or_nothing_happens() {
+        let (_temp, store) = store();
+        let first = store.create("configmaps", config_map("a", "1")).unwrap();
+        store.replace("configmaps", config_map("a", "2")).unwrap();
+        let mut stale = first.clone();
+        stale["data"]["a"] = json!("3");
+        assert!(matches!(
+            store.replace("configmaps", stale),
+            Err(StoreError::Conflict(_))
+        ));
+        let key = ObjectKey::new("configmaps", "default", "a");
+        assert!(matches!(
+            store.delete(&key, Some("another")),
+            Err(StoreError::Conflict(_))
+        ));
+        assert_eq!(store.get(&key).unwrap()["data"]["a"], "2");
+        store
+            .delete(&key, first["metadata"]["uid"].as_str())
+            .unwrap();
+        assert!(matches!(
+            store.delete(&key, None),
+            Err(StoreError::NotFound(_))
+        ));
+    }
+
+    #[test]
+    fn the_next_up_finds_the_same_objects() {
+        let (temp, store) = store();
+        store.create("configmaps", config_map("a", "1")).unwrap();
+        let key = ObjectKey::new("configmaps", "default", "a");
+        let edited = store
+            .edit(&key, None, None, |object| {
+                object["status"] = json!({ "x": 1 })
+            })
+            .unwrap();
+        drop(store);
+        let store = Store::open(temp.path()).unwrap();
+        assert_eq!(store.list("configmaps", None), [edited.clone()]);
+        assert!(store.version() >= version_of(&edited));
+        // A new version is new even if the clock was set back.
+        let again = store.replace("configmaps", config_map("a", "2")).unwrap();
+        assert_eq!(again["status"], edited["status"]);
+        assert!(version_of(&again) > version_of(&edited));
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_taken_for_a_missing_object() {
+        let (temp, store) = store();
+        store.create("configmaps", config_map("a", "1")).unwrap();
+        drop(store);
+        fs::write(temp.path().join("configmaps/default/a.json"), "{").unwrap();
+        assert!(
+            Store::open(temp.path())
+                .unwrap_err()
+                .to_string()
+                .contains("a.json")
+        );
+    }
+
+    #[test]
+    fn a_pod_stays_until_its_process_has_ended_and_orphans_are_named() {
+        let (_temp, store) = store();
+        let owner = store.create("configmaps", config_map("a", "1")).unwrap();
+        let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" } });
+        pod["metadata"]["ownerReferences"] = json!([{ "uid": owner["metadata"]["uid"] }]);
+        store.create("pods", pod).unwrap();
+        let key = ObjectKey::new("pods", "default", "p");
+        assert!(store.orphans().is_empty());
+        store
+            .remove(&ObjectKey::new("configmaps", "default", "a"), None)
+            .unwrap();
+        assert_eq!(store.orphans()[0].0, key);
+        store.delete(&key, None).unwrap();
+        assert!(store.get(&key).unwrap()["metadata"]["deletionTimestamp"].is_string());
+        store.remove(&key, None).unwrap();
+        assert!(store.get(&key).is_none());
+    }
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        let (_temp, store) = store();
+        for bad in ["", "../a", "A", "a/b", ".", "-a", "a-"] {
+            assert!(
+                matches!(
+                    store.create("configmaps", config_map(bad, "1")),
+                    Err(StoreError::Invalid(_))
+                ),
+                "{bad}"
+            );
+        }
+    }
+}

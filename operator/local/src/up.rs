@@ -1,0 +1,173 @@
+//! `quorate up`: takes a state folder, and runs what is in it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::admission::apply;
+use crate::api::serve;
+use crate::images::Images;
+use crate::logs::rotate;
+use crate::network::claim_subnet;
+use crate::node::{Node, Run};
+use crate::operator::operate;
+use crate::state_dir::{StateDir, UpLock, io_error};
+use crate::store::ObjectKey;
+
+/// How often the logs' sizes are looked at.
+const ROTATE_EVERY: Duration = Duration::from_secs(5);
+
+/// What `up` is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// Where everything is kept.
+    pub dir: StateDir,
+    /// Which binaries images stand for.
+    pub images: Images,
+    /// The program and arguments that start the launcher; a pod's folder is added as the last argument, and the
+    /// program must hand it to [`crate::become_member`].
+    pub launcher: Vec<PathBuf>,
+    /// Documents to apply before anything is started.
+    pub documents: Vec<Value>,
+}
+
+/// A running `up`. When it is dropped without [`Up::end`], the members live on.
+#[derive(Debug)]
+pub struct Up {
+    node: Arc<Node>,
+    run: watch::Sender<Run>,
+    operator: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+    _lock: UpLock,
+}
+
+impl Up {
+    /// Takes the folder, applies the documents and begins to run everything. What people should hear of arrives at
+    /// the receiver.
+    ///
+    /// # Errors
+    /// When the folder is in use or cannot be used, or a document is not valid; then nothing was started.
+    pub fn start(options: Options) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<String>)> {
+        let Options {
+            dir,
+            images,
+            launcher,
+            documents,
+        } = options;
+        let lock = dir.lock()?;
+        let subnet = claim_subnet(&dir)?;
+        let (notices, received) = mpsc::unbounded_channel();
+        let node = Arc::new(Node::new(dir, images, launcher, subnet, notices)?);
+        for document in &documents {
+            let name = document["metadata"]["name"].as_str().unwrap_or("?");
+            let kind = document["kind"].as_str().unwrap_or("?");
+            let (applied, _) = apply(&node, document)
+                .map_err(|error| anyhow::anyhow!("{kind} {name}: {error}"))?;
+            node.notify(format!(
+                "{kind} {name}: {}",
+                format!("{applied:?}").to_lowercase()
+            ));
+        }
+        let listener = listen(&node.dir)?;
+        let (run, running) = watch::channel(Run::Supervise);
+        let operator = tokio::spawn(operate(Arc::clone(&node), running));
+        let others = vec![
+            tokio::spawn(serve(listener, Arc::clone(&node))),
+            tokio::spawn(rotate_logs(Arc::clone(&node))),
+        ];
+        Ok((
+            Self {
+                node,
+                run,
+                operator,
+                others,
+                _lock: lock,
+            },
+            received,
+        ))
+    }
+
+    /// What it runs.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Begins to end: members get SIGTERM and their grace periods; with [`Run::Kill`] no grace.
+    pub fn order(&self, run: Run) {
+        self.run.send_replace(run);
+    }
+
+    /// Waits until every member's process has ended, after [`Up::order`].
+    ///
+    /// # Errors
+    /// When the operator itself broke.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        (&mut self.operator).await?;
+        let _ = std::fs::remove_file(self.node.dir.control_socket());
+        Ok(())
+    }
+
+    /// Why nothing at all could be started, if that is so: not one pod runs, and one waits for what will not come by
+    /// itself (a binary, a port, a file).
+    #[must_use]
+    pub fn hopeless(&self) -> Option<String> {
+        let pods = self.node.store.list("pods", None);
+        let waiting = |pod: &Value| {
+            let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+            let reason = waiting["reason"].as_str()?;
+            let final_ones = [
+                "ImageNotFound",
+                "PortInUse",
+                "CreateContainerConfigError",
+                "CannotStart",
+            ];
+            final_ones
+                .contains(&reason)
+                .then(|| waiting["message"].as_str().unwrap_or(reason).to_owned())
+        };
+        let running = |pod: &Value| pod["status"]["reason"] == "Running";
+        if pods.iter().any(running) {
+            None
+        } else {
+            pods.iter().find_map(waiting)
+        }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.operator.abort();
+        self.others.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn listen(dir: &StateDir) -> anyhow::Result<UnixListener> {
+    let path = dir.control_socket();
+    // We hold the folder's lock: a socket that is there was left by an `up` that is no more.
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(io_error("cannot listen on", &path))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .map_err(io_error("cannot protect", &path))?;
+    Ok(listener)
+}
+
+async fn rotate_logs(node: Arc<Node>) {
+    loop {
+        tokio::time::sleep(ROTATE_EVERY).await;
+        for pod in node.store.list("pods", None) {
+            let Ok(key) = ObjectKey::of("pods", &pod) else {
+                continue;
+            };
+            if let Err(error) = rotate(node.pod_files(&key).log()) {
+                node.notify_once(format!("{}: its log cannot be cut: {error}", key.name));
+            }
+        }
+    }
+}

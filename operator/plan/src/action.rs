@@ -1,0 +1,108 @@
+//! What a host is asked to do, one effect at a time. Each is safe to repeat, and safe when it comes late: a
+//! deletion names a UID, a change of membership the configuration that it was decided on.
+
+use std::collections::BTreeMap;
+
+use quorate_wire::{AddLearner, Bootstrap, ChangeMember, TransferLeader};
+use serde::Serialize;
+
+/// One effect on the world beside the application of objects and the writing of status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Action {
+    /// Says on a claim whose it is, so that it can speak for the group when nobody else does.
+    MarkClaim {
+        /// The claim's name.
+        name: String,
+        /// The claim that was seen; nothing is done to another.
+        uid: String,
+        /// Annotations to set; others stay.
+        annotations: BTreeMap<String, String>,
+        /// Whether the claim goes when the resource goes (an owner reference to the resource, the only one).
+        owned: bool,
+    },
+    /// Deletes a claim (and with it the data).
+    DeleteClaim {
+        /// The claim's name.
+        name: String,
+        /// The claim that was seen; nothing is done to another.
+        uid: String,
+    },
+    /// Deletes a pod; its StatefulSet makes it anew.
+    DeletePod {
+        /// The pod's name.
+        name: String,
+        /// The pod that was seen; nothing is done to another.
+        uid: String,
+    },
+    /// Sends a request to a member's admin listener.
+    Ask {
+        /// The pod to ask.
+        pod: String,
+        /// The pod that was seen; nothing is asked of another.
+        pod_uid: String,
+        /// What to ask.
+        request: MemberRequest,
+    },
+}
+
+/// A request to a member's admin listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum MemberRequest {
+    /// `POST /admin/bootstrap`.
+    Bootstrap(Bootstrap),
+    /// `POST /admin/members`.
+    AddLearner(AddLearner),
+    /// `POST /admin/members/{id}/promote`.
+    Promote {
+        /// The learner's identity.
+        id: String,
+        /// The configuration that this was decided on.
+        change: ChangeMember,
+    },
+    /// `POST /admin/members/{id}/remove`.
+    Remove {
+        /// The identity to remove.
+        id: String,
+        /// The configuration that this was decided on.
+        change: ChangeMember,
+    },
+    /// `POST /admin/leader`.
+    TransferLeader(TransferLeader),
+}
+
+impl Action {
+    /// A stable name, for events, metric labels and counters.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::MarkClaim { .. } => "MarkClaim",
+            Action::DeleteClaim { .. } => "DeleteClaim",
+            Action::DeletePod { .. } => "DeletePod",
+            Action::Ask { request, .. } => request.name(),
+        }
+    }
+
+    /// Every name that [`Action::name`] can give.
+    pub const NAMES: [&'static str; 8] = [
+        "MarkClaim",
+        "DeleteClaim",
+        "DeletePod",
+        "Bootstrap",
+        "AddLearner",
+        "Promote",
+        "Remove",
+        "TransferLeader",
+    ];
+}
+
+impl MemberRequest {
+    /// A stable name, for events, metric labels and counters.
+    pub fn name(&self) -> &'static str {
+        match self {
+            MemberRequest::Bootstrap(_) => "Bootstrap",
+            MemberRequest::AddLearner(_) => "AddLearner",
+            MemberRequest::Promote { .. } => "Promote",
+            MemberRequest::Remove { .. } => "Remove",
+            MemberRequest::TransferLeader(_) => "TransferLeader",
+        }
+    }
+}

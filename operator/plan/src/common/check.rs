@@ -1,0 +1,100 @@
+//! The guards that an API server's CEL rules are elsewhere: the embedded host has no API server, and a real one may
+//! still hold what an older CRD let in.
+
+use std::ops::Deref;
+
+use quorate_api::rules::Rule;
+
+use crate::Invalid;
+
+/// A value that passed its checks. Only this crate's validation makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked<T>(T);
+
+impl<T> Checked<T> {
+    /// Says that `value` was checked just now.
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+}
+
+impl<T> Deref for Checked<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Everything that is wrong with a resource.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Invalid>);
+
+impl Faults {
+    /// Notes that a field breaks a rule of the schema, in the rule's words.
+    pub(crate) fn demand(&mut self, holds: bool, field: &str, (_, message): Rule) {
+        if !holds {
+            self.add(field, message);
+        }
+    }
+
+    /// Notes what is wrong with a field, and what to write instead.
+    pub(crate) fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Invalid {
+            field: field.into(),
+            message: message.into(),
+        });
+    }
+
+    /// `value`, unless anything is wrong.
+    pub(crate) fn unless_any<T>(self, value: T) -> Result<T, Vec<Invalid>> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.0)
+        }
+    }
+}
+
+/// `^[a-z]([-a-z0-9]*[a-z0-9])?$` of at most `max` characters: what a Service may be called (RFC 1035).
+pub(crate) fn is_dns_label(text: &str, max: usize) -> bool {
+    text.len() <= max
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && ends_and_holds(text, "-", is_lower)
+}
+
+/// `^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`: what most objects may be called (RFC 1123).
+pub(crate) fn is_dns_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.starts_with(is_lower) && ends_and_holds(text, "-.", is_lower)
+}
+
+/// `^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$`: what a label may hold.
+pub(crate) fn is_label_value(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric();
+    text.len() <= 63 && text.starts_with(letter) && ends_and_holds(text, "-_.", letter)
+}
+
+/// `^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$`
+pub(crate) fn is_image(text: &str) -> bool {
+    text.len() <= 512
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._/:@".contains(c))
+}
+
+/// `^[-a-zA-Z0-9_=,:.]+$`
+pub(crate) fn is_log_filter(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_=,:.".contains(c))
+}
+
+fn is_lower(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
+fn ends_and_holds(text: &str, inside: &str, letter: impl Fn(char) -> bool) -> bool {
+    text.ends_with(&letter) && text.chars().all(|c| letter(c) || inside.contains(c))
+}

@@ -1,0 +1,125 @@
+//! Whose an object is: names, labels and the owner reference.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::core::Resource;
+
+use super::check::{Faults, is_dns_label};
+
+/// Label of claims: the UID of the resource that they were made for. An earlier resource of the same name left the
+/// others behind.
+pub const OWNER_UID: &str = "quorate.dev/owner-uid";
+
+/// Annotation of pods: a digest of the members' configuration file, so that a change of it is a new revision.
+pub const CONFIG_HASH: &str = "quorate.dev/config-hash";
+
+/// Label of objects: the resource's name.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+
+/// The resource that objects are made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    api_version: String,
+    kind: String,
+    /// The kind as a label, as `raft-cluster`.
+    app: &'static str,
+    name: String,
+    namespace: String,
+    uid: String,
+}
+
+impl Identity {
+    /// Checks the metadata of a resource.
+    pub(crate) fn checked<K: Resource<DynamicType = ()>>(
+        app: &'static str,
+        meta: &ObjectMeta,
+        faults: &mut Faults,
+    ) -> Self {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (name, uid) = (text(&meta.name), text(&meta.uid));
+        faults.demand(
+            is_dns_label(&name, 40),
+            "metadata.name",
+            quorate_api::rules::NAME,
+        );
+        if uid.is_empty() {
+            faults.add(
+                "metadata.uid",
+                "is missing: the host gives one to a resource before it works on it",
+            );
+        }
+        Self {
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            app,
+            name,
+            namespace: meta.namespace.clone().unwrap_or_else(|| "default".into()),
+            uid,
+        }
+    }
+
+    /// The resource's name; its StatefulSet is called the same.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it and its objects live.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The UID, by which members know their cluster.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// What selects the pods of a pool, for all time: a StatefulSet cannot change its selector.
+    pub fn selector(&self, component: &str) -> BTreeMap<String, String> {
+        [
+            ("app.kubernetes.io/name", self.app),
+            (INSTANCE, &self.name),
+            ("app.kubernetes.io/component", component),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// The labels of an object: those that select, and who manages it.
+    pub(crate) fn labels(&self, component: &str) -> BTreeMap<String, String> {
+        let mut labels = self.selector(component);
+        labels.insert("app.kubernetes.io/managed-by".into(), "quorate".into());
+        labels
+    }
+
+    /// The metadata of an object called after the resource and a suffix.
+    pub(crate) fn meta(&self, suffix: &str, component: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(format!("{}{suffix}", self.name)),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(self.labels(component)),
+            owner_references: Some(vec![self.owner_reference()]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// What makes an object go when the resource goes.
+    pub fn owner_reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }
+    }
+}
+
+/// A selector by labels alone.
+pub(crate) fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(labels),
+        match_expressions: None,
+    }
+}

@@ -1,0 +1,231 @@
+//! `podOverrides`: a partial PodTemplateSpec, merged over the operator's own.
+//!
+//! The schema takes anything (a whole PodTemplateSpec in it would be 334 KB), so everything is checked here: that each
+//! field exists, and that none carries what the operator decides.
+
+use k8s_openapi::DeepMerge;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use quorate_api::PodOverrides;
+use serde_json::Value;
+
+use super::check::Faults;
+
+const ROOT: &str = "spec.podOverrides";
+const ADDRESS: &str = "members listen on their pod's own address";
+const IDENTITY: &str = "peers find a member by the name that the StatefulSet gives";
+const ACCOUNT: &str = "members have a ServiceAccount of their own, without rights";
+const RESTRICTED: &str = "the restricted security profile forbids it";
+const PROBES: &str = "the operator counts on its own probes";
+const START: &str = "the operator starts the members; add another container for your own programs";
+const OWN_LABEL: &str = "labels and annotations of app.kubernetes.io and quorate.dev are the operator's: choose another prefix";
+const OWN_VOLUME: &str =
+    "the operator mounts data, config, tmp and tls itself: choose another name";
+const OWN_MOUNT: &str = "the operator mounts something there: choose another path";
+
+/// What `podOverrides` must leave alone: steps into a pod template, and why. A list's item goes by its key; a step
+/// that ends in `*` stands for every step that begins so.
+pub const FORBIDDEN_OVERRIDES: &[(&[&str], &str)] = &[
+    (&["metadata", "name"], IDENTITY),
+    (&["metadata", "generateName"], IDENTITY),
+    (
+        &["metadata", "namespace"],
+        "pods live where the resource does",
+    ),
+    (
+        &["metadata", "ownerReferences"],
+        "the StatefulSet owns its pods",
+    ),
+    (
+        &["metadata", "finalizers"],
+        "a pod that cannot go stalls every repair",
+    ),
+    (&["metadata", "labels", "app.kubernetes.io/*"], OWN_LABEL),
+    (&["metadata", "labels", "quorate.dev/*"], OWN_LABEL),
+    (&["metadata", "annotations", "quorate.dev/*"], OWN_LABEL),
+    (&["spec", "hostNetwork"], ADDRESS),
+    (&["spec", "hostPID"], RESTRICTED),
+    (&["spec", "hostIPC"], RESTRICTED),
+    (&["spec", "hostname"], IDENTITY),
+    (&["spec", "hostnameOverride"], IDENTITY),
+    (&["spec", "setHostnameAsFQDN"], IDENTITY),
+    (&["spec", "subdomain"], IDENTITY),
+    (&["spec", "nodeName"], "use pods.nodeSelector"),
+    (&["spec", "nodeSelector"], "use pods.nodeSelector"),
+    (&["spec", "tolerations"], "use pods.tolerations"),
+    (&["spec", "priorityClassName"], "use pods.priorityClassName"),
+    (&["spec", "imagePullSecrets"], "use pods.imagePullSecrets"),
+    (
+        &["spec", "terminationGracePeriodSeconds"],
+        "use pods.terminationGracePeriodSeconds",
+    ),
+    (
+        &["spec", "restartPolicy"],
+        "a StatefulSet takes Always only",
+    ),
+    (
+        &["spec", "activeDeadlineSeconds"],
+        "a StatefulSet takes none",
+    ),
+    (
+        &["spec", "ephemeralContainers"],
+        "a pod template takes none",
+    ),
+    (&["spec", "serviceAccount"], ACCOUNT),
+    (&["spec", "serviceAccountName"], ACCOUNT),
+    (&["spec", "automountServiceAccountToken"], ACCOUNT),
+    (&["spec", "volumes", "data"], OWN_VOLUME),
+    (&["spec", "volumes", "config"], OWN_VOLUME),
+    (&["spec", "volumes", "tmp"], OWN_VOLUME),
+    (&["spec", "volumes", "tls"], OWN_VOLUME),
+    (&["spec", "containers", "member", "image"], "use image"),
+    (&["spec", "containers", "member", "command"], START),
+    (&["spec", "containers", "member", "args"], START),
+    (
+        &["spec", "containers", "member", "ports"],
+        "the ports are fixed: 7070 client, 7071 peer, 7072 admin, 7073 health",
+    ),
+    (
+        &["spec", "containers", "member", "resources"],
+        "use resources",
+    ),
+    (
+        &["spec", "containers", "member", "env", "QUORATE_*"],
+        "use the fields of the spec: what begins so is the operator's",
+    ),
+    (
+        &[
+            "spec",
+            "containers",
+            "member",
+            "volumeMounts",
+            "/var/lib/quorate",
+        ],
+        OWN_MOUNT,
+    ),
+    (
+        &[
+            "spec",
+            "containers",
+            "member",
+            "volumeMounts",
+            "/etc/quorate*",
+        ],
+        OWN_MOUNT,
+    ),
+    (
+        &["spec", "containers", "member", "volumeMounts", "/tmp"],
+        OWN_MOUNT,
+    ),
+    (&["spec", "containers", "member", "livenessProbe"], PROBES),
+    (&["spec", "containers", "member", "readinessProbe"], PROBES),
+    (&["spec", "containers", "member", "startupProbe"], PROBES),
+    (
+        &["spec", "containers", "*", "securityContext", "privileged"],
+        RESTRICTED,
+    ),
+    (
+        &[
+            "spec",
+            "initContainers",
+            "*",
+            "securityContext",
+            "privileged",
+        ],
+        RESTRICTED,
+    ),
+];
+
+/// Overrides that can be merged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides(PodTemplateSpec);
+
+impl Overrides {
+    /// Checks `spec.podOverrides`.
+    pub(crate) fn checked(overrides: Option<&PodOverrides>, faults: &mut Faults) -> Self {
+        let Some(PodOverrides(fields)) = overrides else {
+            return Self::default();
+        };
+        let given = Value::Object(fields.clone());
+        let template = match serde_json::from_value::<PodTemplateSpec>(given.clone()) {
+            Ok(template) => template,
+            Err(error) => {
+                faults.add(ROOT, format!("is no PodTemplateSpec: {error}"));
+                return Self::default();
+            }
+        };
+        // The types drop what they do not know, and fill in what they demand: what went and what came is wrong.
+        let understood = serde_json::to_value(&template).unwrap_or_default();
+        misunderstood(ROOT, &given, &understood, faults);
+        for (pattern, reason) in FORBIDDEN_OVERRIDES {
+            forbidden(ROOT, &given, pattern, reason, faults);
+        }
+        Self(template)
+    }
+
+    /// The template with these over it: objects by field, lists with a key by that key, other lists whole.
+    pub(crate) fn over(&self, mut template: PodTemplateSpec) -> PodTemplateSpec {
+        template.merge_from(self.0.clone());
+        template
+    }
+}
+
+fn misunderstood(path: &str, given: &Value, understood: &Value, faults: &mut Faults) {
+    match (given, understood) {
+        (Value::Null, _) => faults.add(
+            path,
+            "must not be null: write the value that it shall have, or leave it out",
+        ),
+        (Value::Object(given), Value::Object(understood)) => {
+            for (name, value) in given {
+                let path = format!("{path}.{name}");
+                match understood.get(name) {
+                    None if value.is_null() => misunderstood(&path, value, &Value::Null, faults),
+                    None => faults.add(
+                        path,
+                        "is not a field of a PodTemplateSpec; look for a slip in its name",
+                    ),
+                    Some(understood) => misunderstood(&path, value, understood, faults),
+                }
+            }
+            for (name, value) in understood {
+                if !given.contains_key(name) && value.as_str() == Some("") {
+                    faults.add(format!("{path}.{name}"), "is required");
+                }
+            }
+        }
+        (Value::Array(given), Value::Array(understood)) => {
+            for (at, (given, understood)) in given.iter().zip(understood).enumerate() {
+                misunderstood(&format!("{path}[{at}]"), given, understood, faults);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn forbidden(path: &str, node: &Value, pattern: &[&str], reason: &str, faults: &mut Faults) {
+    let Some((step, rest)) = pattern.split_first() else {
+        faults.add(path, reason);
+        return;
+    };
+    let matches = |name: &str| match step.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == *step,
+    };
+    for (name, child) in children(node).filter(|(name, _)| matches(name)) {
+        forbidden(&format!("{path}.{name}"), child, rest, reason, faults);
+    }
+}
+
+/// The fields of an object, or the items of a list by their merge keys.
+fn children(node: &Value) -> Box<dyn Iterator<Item = (&str, &Value)> + '_> {
+    match node {
+        Value::Object(fields) => {
+            Box::new(fields.iter().map(|(name, value)| (name.as_str(), value)))
+        }
+        Value::Array(items) => Box::new(items.iter().filter_map(|item| {
+            let key = item.get("mountPath").or_else(|| item.get("name"))?;
+            Some((key.as_str()?, item))
+        })),
+        _ => Box::new(std::iter::empty()),
+    }
+}

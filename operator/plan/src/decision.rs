@@ -1,0 +1,46 @@
+//! What `decide` answers.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{Action, Refusal, Stage};
+
+/// What to do now, and what to say about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The objects to apply, as a stage for `build`; none to leave every object as it is (paused, deleted, or the
+    /// caches are behind).
+    pub stage: Option<Stage>,
+    /// To be carried out after the objects were applied, in this order; the first failure ends the round.
+    pub actions: Vec<Action>,
+    /// What was not done and why.
+    pub refusals: Vec<Refused>,
+    /// What happened, for people.
+    pub events: Vec<Event>,
+    /// The kind's status as far as the observation tells it; what the applied objects say is added to it later.
+    pub status: Value,
+    /// When to look again if nothing happens before.
+    pub requeue_after: Duration,
+}
+
+/// An act that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// Why: the reason of a condition and an event, and the label of a metric.
+    pub refusal: Refusal,
+    /// In words: what was refused, on which member, and what it waits for.
+    pub message: String,
+}
+
+/// Something that people should hear of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Whether it needs attention.
+    pub warning: bool,
+    /// In CamelCase, stable.
+    pub reason: &'static str,
+    /// In words.
+    pub message: String,
+}

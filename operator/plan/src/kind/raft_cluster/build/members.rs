@@ -1,0 +1,245 @@
+//! The StatefulSet of the members.
+
+use k8s_openapi::api::apps::v1::{
+    RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy,
+    StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodTemplateSpec, Probe, SecretVolumeSource,
+    Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use quorate_api::Release;
+
+use super::{MEMBER, ValidRaftCluster, config, port, services};
+use crate::common::identity::{CONFIG_HASH, matching};
+use crate::common::{pods, storage};
+use crate::{Env, PoolStage, Template};
+
+const DATA: &str = "/var/lib/quorate";
+const CONFIG: &str = "/etc/quorate";
+const TLS: &str = "/etc/quorate-tls";
+
+pub(super) fn stateful_set(
+    valid: &ValidRaftCluster,
+    pool: &PoolStage,
+    config: &ConfigMap,
+    env: &Env,
+) -> StatefulSet {
+    let identity = &valid.identity;
+    let retain = || Some("Retain".to_owned());
+    StatefulSet {
+        metadata: identity.meta("", MEMBER),
+        spec: Some(StatefulSetSpec {
+            service_name: Some(format!("{}{}", identity.name(), services::PEERS)),
+            replicas: Some(pool.replicas),
+            selector: matching(identity.selector(MEMBER)),
+            template: template(valid, pool, config, env),
+            volume_claim_templates: Some(vec![storage::claim_template(
+                "data",
+                MEMBER,
+                identity,
+                &valid.storage,
+                pool.claim_size.as_deref(),
+            )]),
+            // In order, a member would wait for one before it that waits for a quorum.
+            pod_management_policy: Some("Parallel".into()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateStatefulSetStrategy {
+                    partition: Some(pool.partition),
+                    ..RollingUpdateStatefulSetStrategy::default()
+                }),
+            }),
+            // A process that ends right after it was Ready does not count; caught up or not is asked of the member.
+            min_ready_seconds: Some(2),
+            revision_history_limit: Some(5),
+            // The operator deletes claims itself, by the resource's policy and only when the group has let go.
+            persistent_volume_claim_retention_policy: Some(
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: retain(),
+                    when_scaled: retain(),
+                },
+            ),
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn template(valid: &ValidRaftCluster, pool: &PoolStage, config: &ConfigMap, env: &Env) -> PodTemplateSpec {
+    let release = match &pool.template {
+        Template::Target => &valid.release,
+        Template::Stable(stable) => stable,
+        Template::Living(living) => return (**living).clone(),
+    };
+    let identity = &valid.identity;
+    let selector = identity.selector(MEMBER);
+    let mut labels = identity.labels(MEMBER);
+    if let Some(version) = &release.version {
+        labels.insert("app.kubernetes.io/version".into(), version.clone());
+    }
+    let mut spec = pods::pod_spec(&valid.pods, identity.name(), &selector);
+    spec.containers = vec![container(valid, release, env)];
+    spec.volumes = Some(volumes(valid, config));
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(annotations(valid, config).into_iter().collect()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec),
+    };
+    valid.overrides.over(template)
+}
+
+fn annotations(valid: &ValidRaftCluster, config: &ConfigMap) -> Vec<(String, String)> {
+    let mut annotations = vec![(CONFIG_HASH.into(), config::hash(config))];
+    if valid.monitoring.scrape_annotations {
+        annotations.push(("prometheus.io/scrape".into(), "true".into()));
+        annotations.push(("prometheus.io/port".into(), port::HEALTH.to_string()));
+        annotations.push(("prometheus.io/path".into(), "/metrics".into()));
+    }
+    annotations
+}
+
+fn container(valid: &ValidRaftCluster, release: &Release, env: &Env) -> Container {
+    let port = |name: &str, number| ContainerPort {
+        name: Some(name.into()),
+        container_port: number,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    };
+    Container {
+        name: MEMBER.into(),
+        image: Some(release.image.clone()),
+        image_pull_policy: Some("IfNotPresent".into()),
+        ports: Some(vec![
+            port("client", port::CLIENT),
+            port("peer", port::PEER),
+            port("admin", port::ADMIN),
+            port("health", port::HEALTH),
+        ]),
+        env: Some(environment(valid, env)),
+        resources: Some(pods::requirements(&valid.resources)),
+        // A start reads the log: it may take as long as it takes on a slow disk, ten minutes here.
+        startup_probe: Some(probe("/livez", 1, 2, 600)),
+        // A restart interrupts: only a member that has not answered for a minute is taken for wedged.
+        liveness_probe: Some(probe("/livez", 10, 5, 6)),
+        readiness_probe: Some(probe("/readyz", 2, 2, 2)),
+        security_context: Some(pods::restricted()),
+        volume_mounts: Some(mounts(valid)),
+        ..Container::default()
+    }
+}
+
+/// What differs from pod to pod, and where things lie. The order matters: a variable may only use earlier ones.
+fn environment(valid: &ValidRaftCluster, env: &Env) -> Vec<EnvVar> {
+    let mut variables = vec![
+        of_pod("QUORATE_NAME", "metadata.name"),
+        of_pod("QUORATE_BIND_ADDRESS", "status.podIP"),
+        plain(
+            "QUORATE_PEER_ADDRESS",
+            &services::peer_address(valid, env, "$(QUORATE_NAME)"),
+        ),
+        plain("QUORATE_DATA_DIR", DATA),
+        plain("QUORATE_CONFIG", &format!("{CONFIG}/{}", config::FILE)),
+    ];
+    if valid.tls.is_some() {
+        variables.push(plain("QUORATE_TLS_DIR", TLS));
+    }
+    variables
+}
+
+fn plain(name: &str, value: &str) -> EnvVar {
+    EnvVar {
+        name: name.into(),
+        value: Some(value.into()),
+        value_from: None,
+    }
+}
+
+fn of_pod(name: &str, field: &str) -> EnvVar {
+    let field = ObjectFieldSelector {
+        api_version: Some("v1".into()),
+        field_path: field.into(),
+    };
+    let source = EnvVarSource {
+        field_ref: Some(field),
+        ..EnvVarSource::default()
+    };
+    EnvVar {
+        name: name.into(),
+        value: None,
+        value_from: Some(source),
+    }
+}
+
+fn mounts(valid: &ValidRaftCluster) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    let mut mounts = vec![
+        mount("data", DATA, false),
+        mount("config", CONFIG, true),
+        mount("tmp", "/tmp", false),
+    ];
+    if valid.tls.is_some() {
+        mounts.push(mount("tls", TLS, true));
+    }
+    mounts
+}
+
+fn volumes(valid: &ValidRaftCluster, config: &ConfigMap) -> Vec<Volume> {
+    let mut volumes = vec![
+        Volume {
+            name: "config".into(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: config.metadata.name.clone().unwrap_or_default(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "tmp".into(),
+            empty_dir: Some(EmptyDirVolumeSource {
+                size_limit: Some(Quantity("64Mi".into())),
+                medium: None,
+            }),
+            ..Volume::default()
+        },
+    ];
+    if let Some(tls) = &valid.tls {
+        volumes.push(Volume {
+            name: "tls".into(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(tls.secret_name.clone()),
+                // A private key: for the member's own group, nobody else.
+                default_mode: Some(0o440),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+    }
+    volumes
+}
+
+fn probe(path: &str, period: i32, timeout: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("health".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(timeout),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}

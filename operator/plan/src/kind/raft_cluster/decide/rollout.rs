@@ -1,0 +1,180 @@
+//! A new revision goes to one member at a time, from the top: the partition says how far it may reach, also when a
+//! node dies. Who leads is moved to the lowest ordinal first, so that followers come first whatever their number.
+
+use quorate_wire::{MemberState, TransferLeader};
+
+use super::draft::{Draft, Phase, Reason};
+use super::predicates::{Refusing, is_group_of_one, may_restart};
+use super::repair::{ask_leader, restart};
+use super::view::{Lead, Member, View};
+use crate::planted::planted;
+use crate::{MemberRequest, Refusal};
+
+/// Whether any pod is not at the newest revision, or another template is about to be published.
+pub(super) fn is_needed(view: &View<'_>, draft: &Draft) -> bool {
+    highest_outdated(view).is_some() || draft.publishes || draft.withheld
+}
+
+/// A new template is published only while pods below the partition would come back at a revision that works. The
+/// controller's current revision is the very first one until an update was complete for the first time: where that
+/// one never ran, an eviction would bring it back.
+pub(super) fn fence(view: &View<'_>, draft: &mut Draft) {
+    let status = view.desired.resource.status.as_ref();
+    let proven = status.is_some_and(|status| status.stable.is_some());
+    let complete = view.current_revision() == view.update_revision();
+    let runs = |member: &Member<'_>| member.revision() == view.current_revision() && is_healthy(view, member);
+    if draft.publishes && !proven && !complete && !view.members.values().any(runs) {
+        draft.withhold(view);
+        draft.refuse((Refusal::PreviousNotReady, "the revision before is not complete yet: the new one waits".into()));
+    }
+}
+
+pub(super) fn roll(view: &View<'_>, draft: &mut Draft) -> Phase {
+    if draft.publishes {
+        return draft.busy(Reason::Upgrading, "the new revision is published, and fenced off".into());
+    }
+    let Some(ordinal) = highest_outdated(view) else {
+        // Every pod is at the newest revision: nothing is left to fence.
+        let settled = (0..view.replicas().unwrap_or(0)).all(|ordinal| is_at_update(view, &view.member(ordinal)));
+        if settled {
+            draft.pool.partition = 0;
+        }
+        return wait_for_last(view, draft);
+    };
+    let member = view.member(ordinal);
+    let granted = ordinal >= view.partition();
+    let allowed = previous_is_back(view, ordinal).and_then(|()| may_restart(view, &member));
+    if let Err((Refusal::LeaderInPlace, words)) = &allowed
+        && let Some(phase) = hand_over(view, draft, ordinal, words.clone())
+    {
+        // What was granted while another led is taken back until this one does not.
+        draft.pool.partition = ordinal + 1;
+        return phase;
+    }
+    match allowed {
+        Ok(()) => {
+            draft.pool.partition = ordinal;
+            let pod = view.pod_name(ordinal);
+            if view.lead.as_ref().is_some_and(is_group_of_one) {
+                draft.tell(Reason::Upgrading, format!("{pod} restarts: a group of one stops serving meanwhile"));
+            }
+            // The controller does this too, but not while some other pod is not ready.
+            if granted {
+                draft.actions.extend(restart(&member));
+            }
+            draft.busy(Reason::Upgrading, format!("{pod} gets the new revision"))
+        }
+        Err(refused) => {
+            if granted {
+                draft.pool.partition = ordinal + 1;
+            }
+            note_stop(view, draft, &refused);
+            draft.attempt(Reason::Upgrading, Err(refused), String::new(), None)
+        }
+    }
+}
+
+/// The last one to be restarted is waited for like the others.
+fn wait_for_last(view: &View<'_>, draft: &mut Draft) -> Phase {
+    if view.current_revision() == view.update_revision() {
+        return Phase::Clear;
+    }
+    match previous_is_back(view, -1) {
+        Ok(()) => Phase::Clear,
+        Err(refused) => {
+            note_stop(view, draft, &refused);
+            draft.attempt(Reason::Upgrading, Err(refused), String::new(), None)
+        }
+    }
+}
+
+/// Leadership goes to the lowest ordinal that can take it: it is restarted last.
+fn hand_over(view: &View<'_>, draft: &mut Draft, ordinal: i32, words: String) -> Option<Phase> {
+    let lead = view.lead.as_ref()?;
+    let to = successor(view, lead, ordinal)?;
+    let request = MemberRequest::TransferLeader(TransferLeader { to: Some(to.to_owned()) });
+    draft.refuse((Refusal::LeaderInPlace, words));
+    draft.actions.extend(ask_leader(view, lead, request));
+    let words = format!("{} hands leadership over", view.pod_name(ordinal));
+    draft.tell(Reason::Upgrading, words.clone());
+    Some(draft.busy(Reason::Upgrading, words))
+}
+
+/// The healthy voter with the lowest ordinal, other than this one.
+pub(super) fn successor<'a>(view: &View<'a>, lead: &Lead<'a>, ordinal: i32) -> Option<&'a str> {
+    let others = view.configured().filter(|(other, _)| *other != ordinal);
+    let healthy = others.filter(|(_, member)| lead.healthy.contains(member.id.as_str()));
+    healthy.min_by_key(|(other, _)| *other).map(|(_, member)| member.id.as_str())
+}
+
+/// The members above this one are there at the new revision and, where they vote, caught up by the leader's account.
+fn previous_is_back(view: &View<'_>, ordinal: i32) -> Result<(), Refusing> {
+    if planted!(UpgradesTwoAtOnce) {
+        return Ok(());
+    }
+    let above = ordinal + 1..view.replicas().unwrap_or(0);
+    let stays = |ordinal: &i32| *ordinal < view.wanted() || view.configured().any(|(configured, _)| configured == *ordinal);
+    for member in above.filter(stays).map(|above| view.member(above)) {
+        let pod = view.pod_name(member.ordinal);
+        let wait = |words: String| Err((Refusal::PreviousNotReady, words));
+        let Some(status) = member.status.filter(|_| is_at_update(view, &member)) else {
+            return wait(format!("{pod} is not back: {}", member.silence.unwrap_or("it has no pod at the new revision")));
+        };
+        if let Some(version) = &view.desired.valid.release().version
+            && *version != status.version
+        {
+            return wait(format!("{pod} reports version {}, not {version}: the image is not what its name says", status.version));
+        }
+        if !is_healthy(view, &member) && status.state != MemberState::Empty {
+            return wait(format!("{pod} is back, but not caught up"));
+        }
+    }
+    Ok(())
+}
+
+/// Says that the revision goes no further, once the member had time to start.
+fn note_stop(view: &View<'_>, draft: &mut Draft, refused: &Refusing) {
+    if refused.0 != Refusal::PreviousNotReady {
+        return;
+    }
+    let late = |member: &&Member<'_>| {
+        let old_enough = member.age(view.now).is_some_and(|age| age > super::PATIENCE);
+        old_enough && is_at_update(view, member) && !is_healthy(view, member)
+    };
+    draft.stopped = view.members.values().rev().find(late).map(|member| member.ordinal);
+}
+
+/// A pod that is not healthy, whose revision nothing will bring back: a broken upgrade that was reverted or replaced.
+/// The StatefulSet's controller leaves it alone, behind the partition or waiting for it to be ready.
+pub(super) fn is_left_behind(view: &View<'_>, member: &Member<'_>) -> bool {
+    let comes_back_at = if member.ordinal < view.partition() { view.current_revision() } else { view.update_revision() };
+    let known = member.revision().is_some() && comes_back_at.is_some();
+    known && member.revision() != comes_back_at && !member.is_terminating() && !is_healthy(view, member)
+}
+
+/// A voter that counts, or a learner or an empty member that answers.
+pub(super) fn is_healthy(view: &View<'_>, member: &Member<'_>) -> bool {
+    let Some(id) = member.id() else { return false };
+    match view.part(id) {
+        Some(quorate_wire::Part::Learner) => member.state() == Some(MemberState::Running),
+        Some(_) => view.lead.as_ref().is_some_and(|lead| lead.healthy.contains(id)),
+        None => false,
+    }
+}
+
+fn is_at_update(view: &View<'_>, member: &Member<'_>) -> bool {
+    member.revision().is_some() && member.revision() == view.update_revision()
+}
+
+fn highest_outdated(view: &View<'_>) -> Option<i32> {
+    let replicas = view.replicas()?;
+    let outdated = |ordinal: &i32| {
+        let member = view.member(*ordinal);
+        // One that is gone comes back at the newest revision above the partition.
+        match member.pod {
+            Some(_) => !is_at_update(view, &member),
+            None => *ordinal < view.partition() && view.current_revision() != view.update_revision(),
+        }
+    };
+    (0..replicas).rev().find(outdated)
+}

@@ -1,0 +1,1 @@
+//! Situations, each with the one step that follows.

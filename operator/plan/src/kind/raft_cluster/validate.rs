@@ -1,0 +1,245 @@
+//! From a RaftCluster to one that cannot be wrong.
+
+use kube::core::Resource;
+use quorate_api as api;
+use quorate_api::{RaftCluster, RaftClusterSpec, Release, Resources, RetentionPolicy, Storage};
+
+use crate::common::check::{
+    Checked, Faults, is_dns_subdomain, is_image, is_label_value, is_log_filter,
+};
+use crate::common::identity::Identity;
+use crate::common::overrides::Overrides;
+use crate::common::{pods, storage};
+use crate::{Env, Invalid};
+
+/// The label of this kind's objects.
+pub(crate) const APP: &str = "raft-cluster";
+
+/// A RaftCluster whose every field was checked. Only [`validate`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidRaftCluster {
+    pub(super) identity: Identity,
+    pub(super) members: Members,
+    pub(super) release: Release,
+    pub(super) storage: Checked<Storage>,
+    pub(super) resources: Checked<Resources>,
+    pub(super) timing: Checked<api::Timing>,
+    pub(super) snapshots: Checked<api::Snapshots>,
+    pub(super) limits: Checked<api::Limits>,
+    pub(super) tls: Option<Checked<api::Tls>>,
+    pub(super) service: api::Service,
+    pub(super) monitoring: api::Monitoring,
+    pub(super) logging: Checked<api::Logging>,
+    pub(super) paused: bool,
+    pub(super) pods: Checked<api::Pods>,
+    pub(super) overrides: Overrides,
+}
+
+/// How many members vote: 1, 3, 5 or 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Members(i32);
+
+impl Members {
+    fn checked(members: i32, faults: &mut Faults) -> Self {
+        faults.demand(
+            [1, 3, 5, 7].contains(&members),
+            "spec.members",
+            api::MEMBERS,
+        );
+        Self(members)
+    }
+
+    /// The number.
+    pub fn get(self) -> i32 {
+        self.0
+    }
+}
+
+impl ValidRaftCluster {
+    /// Whose the objects are.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// How many members shall vote.
+    pub fn members(&self) -> Members {
+        self.members
+    }
+
+    /// What they shall run.
+    pub fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// Whether nothing may be changed.
+    pub fn paused(&self) -> bool {
+        self.paused
+    }
+
+    /// What becomes of the volumes when the resource goes.
+    pub fn when_deleted(&self) -> RetentionPolicy {
+        self.storage.retention.when_deleted
+    }
+
+    /// What becomes of the volume of a member that was scaled in.
+    pub fn when_scaled(&self) -> RetentionPolicy {
+        self.storage.retention.when_scaled
+    }
+}
+
+/// Checks a RaftCluster by the rules of its CRD, in their words, and what they cannot see (`podOverrides`). All faults
+/// at once. Rules on changes are the API server's, and [`unchangeable`]'s where there is none.
+pub fn validate(resource: &RaftCluster, env: &Env) -> Result<ValidRaftCluster, Vec<Invalid>> {
+    let spec = &resource.spec;
+    let mut faults = Faults::default();
+    let valid = ValidRaftCluster {
+        identity: Identity::checked::<RaftCluster>(APP, resource.meta(), &mut faults),
+        members: Members::checked(spec.members, &mut faults),
+        release: release(spec, env, &mut faults),
+        storage: storage::checked(&spec.storage, &mut faults),
+        resources: pods::checked_resources(&spec.resources, &mut faults),
+        timing: timing(&spec.timing, &mut faults),
+        snapshots: snapshots(&spec.snapshots, &mut faults),
+        limits: limits(&spec.limits, &mut faults),
+        tls: spec.tls.as_ref().map(|given| tls(given, &mut faults)),
+        service: spec.service.clone(),
+        monitoring: spec.monitoring.clone(),
+        logging: logging(&spec.logging, &mut faults),
+        paused: spec.paused,
+        pods: pods::checked(&spec.pods, &mut faults),
+        overrides: Overrides::checked(spec.pod_overrides.as_ref(), &mut faults),
+    };
+    faults.unless_any(valid)
+}
+
+/// What a change of a living RaftCluster may not do: the transition rules of its CRD, for a host without API server.
+pub fn unchangeable(old: &RaftCluster, new: &RaftCluster) -> Result<(), Vec<Invalid>> {
+    let mut faults = Faults::default();
+    let (before, after) = (&old.spec.storage, &new.spec.storage);
+    let sizes = (
+        api::quantity::whole(&before.size),
+        api::quantity::whole(&after.size),
+    );
+    let shrinks = matches!(sizes, (Some(before), Some(after)) if after < before);
+    faults.demand(
+        !shrinks,
+        "spec.storage.size",
+        api::fragment_rules::SIZE_GROWS,
+    );
+    let same_class = before.storage_class_name == after.storage_class_name;
+    faults.demand(
+        same_class,
+        "spec.storage.storageClassName",
+        api::fragment_rules::CLASS_IS_FIXED,
+    );
+    faults.demand(
+        old.spec.tls.is_some() == new.spec.tls.is_some(),
+        "spec.tls",
+        api::TLS_IS_FIXED,
+    );
+    faults.unless_any(())
+}
+
+fn release(spec: &RaftClusterSpec, env: &Env, faults: &mut Faults) -> Release {
+    faults.demand(
+        spec.image.as_deref().is_none_or(is_image),
+        "spec.image",
+        api::IMAGE,
+    );
+    faults.demand(
+        spec.version.as_deref().is_none_or(is_label_value),
+        "spec.version",
+        api::VERSION,
+    );
+    Release {
+        image: spec
+            .image
+            .clone()
+            .unwrap_or_else(|| env.default_image.clone()),
+        version: spec.version.clone(),
+    }
+}
+
+fn timing(timing: &api::Timing, faults: &mut Faults) -> Checked<api::Timing> {
+    let (heartbeat, election) = (timing.heartbeat_interval_ms, timing.election_timeout_ms);
+    let in_range = (10..=10_000).contains(&heartbeat) && (50..=60_000).contains(&election);
+    faults.demand(in_range, "spec.timing", api::TIMING_IN_RANGE);
+    let outlasts = i64::from(election) >= 5 * i64::from(heartbeat);
+    faults.demand(
+        outlasts,
+        "spec.timing.electionTimeoutMs",
+        api::ELECTION_OUTLASTS_HEARTBEATS,
+    );
+    Checked::new(timing.clone())
+}
+
+fn snapshots(snapshots: &api::Snapshots, faults: &mut Faults) -> Checked<api::Snapshots> {
+    let in_range = snapshots.compact_after_entries >= 100
+        && snapshots.compact_after_bytes >= 1024 * 1024
+        && snapshots.keep_entries >= 0;
+    faults.demand(in_range, "spec.snapshots", api::SNAPSHOTS_IN_RANGE);
+    let less = snapshots.keep_entries < snapshots.compact_after_entries;
+    faults.demand(
+        less,
+        "spec.snapshots.keepEntries",
+        api::KEEP_LESS_THAN_COMPACTED,
+    );
+    Checked::new(snapshots.clone())
+}
+
+fn limits(limits: &api::Limits, faults: &mut Faults) -> Checked<api::Limits> {
+    let numbers = [
+        limits.max_key_bytes,
+        limits.max_value_bytes,
+        limits.max_batch_operations.into(),
+        limits.max_batch_bytes,
+        limits.max_page_entries.into(),
+        limits.max_pending_bytes,
+        limits.max_pending_requests.into(),
+        limits.max_connections.into(),
+        limits.max_sessions.into(),
+        limits.request_timeout_ms,
+        limits.lag_bound_entries,
+    ];
+    let positive = numbers.iter().all(|number| *number > 0) && limits.free_space_reserve_bytes >= 0;
+    faults.demand(positive, "spec.limits", api::LIMITS_ARE_POSITIVE);
+    let bounded = limits.max_key_bytes <= 32 * 1024
+        && limits.max_value_bytes <= 8 * 1024 * 1024
+        && limits.max_batch_bytes <= 8 * 1024 * 1024
+        && limits.max_batch_operations <= 10_000
+        && limits.max_page_entries <= 100_000
+        && limits.max_pending_bytes <= i64::from(u32::MAX)
+        && limits.max_connections <= 1 << 20;
+    faults.demand(bounded, "spec.limits", api::LIMITS_ARE_BOUNDED);
+    let fits = limits.max_pending_bytes >= limits.max_value_bytes.max(limits.max_batch_bytes);
+    faults.demand(
+        fits,
+        "spec.limits.maxPendingBytes",
+        api::A_REQUEST_FITS_THE_QUEUE,
+    );
+    let in_range = (1_000..=86_400_000).contains(&limits.session_lifetime_ms);
+    faults.demand(
+        in_range,
+        "spec.limits.sessionLifetimeMs",
+        api::SESSION_LIFETIME_IN_RANGE,
+    );
+    Checked::new(limits.clone())
+}
+
+fn tls(tls: &api::Tls, faults: &mut Faults) -> Checked<api::Tls> {
+    faults.demand(
+        is_dns_subdomain(&tls.secret_name),
+        "spec.tls.secretName",
+        api::fragment_rules::SECRET_IS_A_NAME,
+    );
+    Checked::new(tls.clone())
+}
+
+fn logging(logging: &api::Logging, faults: &mut Faults) -> Checked<api::Logging> {
+    faults.demand(
+        is_log_filter(&logging.filter),
+        "spec.logging.filter",
+        api::fragment_rules::FILTER_IS_ONE,
+    );
+    Checked::new(logging.clone())
+}

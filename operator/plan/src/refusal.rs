@@ -1,0 +1,76 @@
+//! Why a disruptive act is not carried out now.
+
+use serde::Serialize;
+
+/// The name of a refusal: the reason of a condition and an event, and the label of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Refusal {
+    /// The observation is older than our own last write.
+    CachesBehind,
+    /// The resource is paused.
+    Paused,
+    /// A claim holds the data of an earlier resource of the same name.
+    ForeignClaim,
+    /// A member or a claim knows the group, so that an empty disk must not make a new one.
+    GroupKnown,
+    /// A member has not answered, so that nobody can tell what is on its disk.
+    MemberSilent,
+    /// No member leads, so that there is nobody to ask.
+    NoLeader,
+    /// A change of membership is not committed yet, or the configuration is joint.
+    ChangeInFlight,
+    /// The healthy, caught-up voters that remain would be less than a quorum.
+    QuorumAtRisk,
+    /// The member leads: leadership is handed over first.
+    LeaderInPlace,
+    /// The learner does not hold enough of the log to vote.
+    LearnerBehind,
+    /// A member is being repaired: scaling and upgrading wait.
+    RepairFirst,
+    /// The member that was restarted last is not back, at the new version and caught up.
+    PreviousNotReady,
+    /// An upgrade is under way: scaling waits.
+    UpgradeFirst,
+    /// The member says what a restart would interrupt.
+    RestartBlocked,
+}
+
+impl Refusal {
+    /// Every refusal there is.
+    pub const ALL: [Refusal; 14] = [
+        Refusal::CachesBehind,
+        Refusal::Paused,
+        Refusal::ForeignClaim,
+        Refusal::GroupKnown,
+        Refusal::MemberSilent,
+        Refusal::NoLeader,
+        Refusal::ChangeInFlight,
+        Refusal::QuorumAtRisk,
+        Refusal::LeaderInPlace,
+        Refusal::LearnerBehind,
+        Refusal::RepairFirst,
+        Refusal::PreviousNotReady,
+        Refusal::UpgradeFirst,
+        Refusal::RestartBlocked,
+    ];
+
+    /// The name in CamelCase.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::CachesBehind => "CachesBehind",
+            Refusal::Paused => "Paused",
+            Refusal::ForeignClaim => "ForeignClaim",
+            Refusal::GroupKnown => "GroupKnown",
+            Refusal::MemberSilent => "MemberSilent",
+            Refusal::NoLeader => "NoLeader",
+            Refusal::ChangeInFlight => "ChangeInFlight",
+            Refusal::QuorumAtRisk => "QuorumAtRisk",
+            Refusal::LeaderInPlace => "LeaderInPlace",
+            Refusal::LearnerBehind => "LearnerBehind",
+            Refusal::RepairFirst => "RepairFirst",
+            Refusal::PreviousNotReady => "PreviousNotReady",
+            Refusal::UpgradeFirst => "UpgradeFirst",
+            Refusal::RestartBlocked => "RestartBlocked",
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! The objects of a RaftCluster, as golden files (`golden/NAME.snap`, read as documentation) and as a table of what may
+//! change the pods. After a change that is meant: `INSTA_UPDATE=always cargo test -p quorate-plan`, then read the diff.
+#![allow(clippy::unwrap_used)]
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use quorate_api::cases::{By, Case, RAFT_CLUSTER};
+use quorate_api::{RaftCluster, RaftClusterSpec, Release};
+use quorate_plan::raft_cluster::{POOL, ValidRaftCluster, build, unchangeable, validate};
+use quorate_plan::{Env, Object, PoolStage, Stage, Template};
+use serde_json::{Value, json};
+
+const UID: &str = "11111111-2222-3333-4444-555555555555";
+const EXAMPLE: &str = include_str!("../../../examples/raft-cluster.yaml");
+
+fn env() -> Env {
+    Env {
+        cluster_domain: "cluster.local".into(),
+        default_image: "quorate.dev/raft-cluster:0.1.0".into(),
+        operator_namespace: Some("quorate-system".into()),
+    }
+}
+
+fn read(yaml: &str) -> RaftCluster {
+    let mut resource: RaftCluster = serde_saphyr::from_str(yaml).unwrap();
+    resource.metadata.uid.get_or_insert_with(|| UID.into());
+    resource
+}
+
+fn valid(spec: Value) -> ValidRaftCluster {
+    let resource = json!({
+        "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster",
+        "metadata": { "name": "demo", "namespace": "default", "uid": UID }, "spec": spec,
+    });
+    validate(&serde_json::from_value(resource).unwrap(), &env()).unwrap()
+}
+
+fn pool(replicas: i32, partition: i32) -> PoolStage {
+    PoolStage {
+        replicas,
+        partition,
+        template: Template::Target,
+        claim_size: None,
+    }
+}
+
+fn stage(pool: PoolStage) -> Stage {
+    Stage {
+        pools: [(POOL.to_owned(), pool)].into(),
+    }
+}
+
+fn stateful_set(valid: &ValidRaftCluster, pool: PoolStage) -> StatefulSet {
+    let set = build(valid, &stage(pool), &env())
+        .into_iter()
+        .find_map(|object| match object {
+            Object::StatefulSet(set) => Some(set),
+            _ => None,
+        });
+    set.unwrap()
+}
+
+fn template(valid: &ValidRaftCluster, pool: PoolStage) -> String {
+    serde_json::to_string(&stateful_set(valid, pool).spec.unwrap().template).unwrap()
+}
+
+fn documents(objects: &[Object]) -> String {
+    objects
+        .iter()
+        .map(|object| serde_saphyr::to_string(object).unwrap())
+        .collect::<Vec<_>>()
+        .join("---\n")
+}
+
+fn golden(name: &str, yaml: &str) {
+    let resource = read(yaml);
+    let valid = validate(&resource, &env()).unwrap();
+    let objects = build(&valid, &stage(pool(resource.spec.members, 0)), &env());
+    let settings = {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("golden");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings
+    };
+    settings.bind(|| insta::assert_snapshot!(name, documents(&objects)));
+}
+
+#[test]
+fn the_example() {
+    golden("minimal", EXAMPLE);
+}
+
+#[test]
+fn every_field_set() {
+    golden("full", include_str!("golden/full.yaml"));
+}
+
+#[test]
+fn one_member() {
+    golden("single", include_str!("golden/single.yaml"));
+}
+
+#[test]
+fn certificates() {
+    golden("tls", include_str!("golden/tls.yaml"));
+}
+
+#[test]
+fn the_example_says_what_the_defaults_are() {
+    let asked = read(EXAMPLE);
+    assert_eq!(
+        (
+            asked.metadata.name.as_deref(),
+            asked.metadata.namespace.as_deref()
+        ),
+        (Some("demo"), Some("default"))
+    );
+    assert_eq!(asked.spec, RaftClusterSpec::default());
+    // A '#' right before a letter comments a field out; prose has a space there.
+    let uncommented: String = EXAMPLE
+        .lines()
+        .map(|line| match line.split_once('#') {
+            Some((indent, field))
+                if indent.trim().is_empty()
+                    && field
+                        .trim_start_matches("  ")
+                        .starts_with(|c: char| c.is_ascii_lowercase()) =>
+            {
+                format!("{indent}{field}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!(read(&uncommented).spec, RaftClusterSpec::default());
+    let written: Value = serde_saphyr::from_str(&uncommented).unwrap();
+    assert_eq!(
+        written["spec"],
+        serde_json::to_value(RaftClusterSpec::default()).unwrap(),
+        "the example leaves a default out"
+    );
+    asked.validate_cel().unwrap();
+}
+
+#[test]
+fn the_guards_agree_with_the_rules_of_the_crd_on_every_case() {
+    let cases: Vec<Case> = serde_saphyr::from_str(RAFT_CLUSTER).unwrap();
+    for case in cases.iter().filter(|case| case.by != By::Schema) {
+        let read = |spec: &Value| {
+            let mut resource: RaftCluster =
+                serde_json::from_value(case.resource("RaftCluster", spec)).unwrap();
+            resource.metadata.uid = Some(UID.into());
+            resource
+        };
+        let new = read(&case.spec);
+        let judged = validate(&new, &env()).map(|_| ());
+        let changed = case
+            .old
+            .as_ref()
+            .map_or(Ok(()), |old| unchangeable(&read(old), &new));
+        let faults: Vec<_> = [judged, changed]
+            .into_iter()
+            .filter_map(Result::err)
+            .flatten()
+            .map(|fault| fault.to_string())
+            .collect();
+        match &case.error {
+            None => assert!(faults.is_empty(), "{}: {faults:?}", case.case),
+            Some(error) => {
+                assert_eq!(faults.len(), 1, "{}: {faults:?}", case.case);
+                assert!(
+                    faults[0].contains(error.as_str()),
+                    "{}: {faults:?}",
+                    case.case
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let resource = json!({
+        "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster", "metadata": { "name": "Demo" },
+        "spec": { "members": 2, "storage": { "size": "1Mi" }, "podOverrides": { "spec": { "hostNetwork": true } } },
+    });
+    let faults = validate(&serde_json::from_value(resource).unwrap(), &env()).unwrap_err();
+    let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "metadata.name",
+            "metadata.uid",
+            "spec.members",
+            "spec.storage.size",
+            "spec.podOverrides.spec.hostNetwork"
+        ]
+    );
+}
+
+#[test]
+fn scaling_and_staging_leave_the_pods_alone() {
+    let three = valid(json!({ "image": "raft:v1" }));
+    let before = template(&three, pool(3, 0));
+    for (what, after) in [
+        ("replicas", template(&three, pool(5, 0))),
+        ("partition", template(&three, pool(3, 3))),
+        (
+            "members",
+            template(
+                &valid(json!({ "image": "raft:v1", "members": 5 })),
+                pool(3, 0),
+            ),
+        ),
+        (
+            "a pause",
+            template(
+                &valid(json!({ "image": "raft:v1", "paused": true })),
+                pool(3, 0),
+            ),
+        ),
+        (
+            "retention",
+            template(
+                &valid(
+                    json!({ "image": "raft:v1", "storage": { "retention": { "whenDeleted": "Delete" } } }),
+                ),
+                pool(3, 0),
+            ),
+        ),
+        (
+            "larger volumes",
+            template(
+                &valid(json!({ "image": "raft:v1", "storage": { "size": "20Gi" } })),
+                pool(3, 0),
+            ),
+        ),
+        (
+            "the Service",
+            template(
+                &valid(json!({ "image": "raft:v1", "service": { "type": "NodePort" } })),
+                pool(3, 0),
+            ),
+        ),
+    ] {
+        assert_eq!(after, before, "{what} would restart every member");
+    }
+}
+
+#[test]
+fn what_members_read_at_their_start_makes_a_new_revision() {
+    let before = template(&valid(json!({})), pool(3, 0));
+    for spec in [
+        json!({ "image": "raft:v2" }),
+        json!({ "version": "0.1.0" }),
+        json!({ "timing": { "electionTimeoutMs": 2000 } }),
+        json!({ "snapshots": { "keepEntries": 1 } }),
+        json!({ "limits": { "maxSessions": 1 } }),
+        json!({ "logging": { "format": "Json" } }),
+        json!({ "resources": { "requests": { "cpu": 1 } } }),
+        json!({ "tls": { "secretName": "certificates" } }),
+        json!({ "pods": { "spread": "Required" } }),
+        json!({ "podOverrides": { "spec": { "runtimeClassName": "kata" } } }),
+    ] {
+        assert_ne!(
+            template(&valid(spec.clone()), pool(3, 0)),
+            before,
+            "{spec} would not reach the members"
+        );
+    }
+}
+
+#[test]
+fn the_stable_stage_yields_the_old_image_and_version() {
+    let new = valid(json!({ "image": "raft:v2", "version": "0.2.0" }));
+    let old = valid(json!({ "image": "raft:v1", "version": "0.1.0" }));
+    let back = Template::Stable(Release {
+        image: "raft:v1".into(),
+        version: Some("0.1.0".into()),
+    });
+    let staged = template(
+        &new,
+        PoolStage {
+            template: back,
+            ..pool(3, 3)
+        },
+    );
+    assert_eq!(staged, template(&old, pool(3, 0)));
+    assert_ne!(staged, template(&new, pool(3, 0)));
+}
+
+#[test]
+fn claim_templates_never_change_on_a_living_set() {
+    let small = stateful_set(&valid(json!({})), pool(3, 0))
+        .spec
+        .unwrap()
+        .volume_claim_templates;
+    let grown = valid(json!({ "storage": { "size": "20Gi" } }));
+    let living = PoolStage {
+        claim_size: Some("10Gi".into()),
+        ..pool(3, 0)
+    };
+    assert_eq!(
+        stateful_set(&grown, living)
+            .spec
+            .unwrap()
+            .volume_claim_templates,
+        small
+    );
+    assert_ne!(
+        stateful_set(&grown, pool(3, 0))
+            .spec
+            .unwrap()
+            .volume_claim_templates,
+        small
+    );
+}
+
+#[test]
+fn objects_come_in_the_order_of_application_and_belong_to_the_resource() {
+    let objects = build(&valid(json!({})), &stage(pool(3, 0)), &env());
+    let names: Vec<_> = objects
+        .iter()
+        .map(|object| format!("{} {}", object.kind(), object.name()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "ServiceAccount demo",
+            "ConfigMap demo-config",
+            "Service demo-peers",
+            "Service demo-client",
+            "NetworkPolicy demo",
+            "PodDisruptionBudget demo",
+            "StatefulSet demo",
+        ]
+    );
+    for object in &objects {
+        let owners = object.metadata().owner_references.as_ref().unwrap();
+        assert_eq!(
+            (owners.len(), owners[0].uid.as_str(), owners[0].controller),
+            (1, UID, Some(true)),
+            "{}",
+            object.name()
+        );
+    }
+}
+
+#[test]
+fn an_operator_outside_leaves_the_admin_listener_to_certificates() {
+    let outside = Env {
+        operator_namespace: None,
+        ..env()
+    };
+    let objects = build(&valid(json!({})), &stage(pool(3, 0)), &outside);
+    let rules = objects.iter().find_map(|object| match object {
+        Object::NetworkPolicy(policy) => policy.spec.as_ref()?.ingress.clone(),
+        _ => None,
+    });
+    let rules = rules.unwrap();
+    assert_eq!(
+        rules
+            .iter()
+            .map(|rule| rule.from.is_some())
+            .collect::<Vec<_>>(),
+        [false, true, false]
+    );
+}
+
+/// Merged last, by field and by the key of a list; the operator's own items stay.
+#[test]
+fn overrides_reach_what_the_spec_does_not() {
+    let spec = json!({ "podOverrides": {
+        "metadata": { "labels": { "team": "storage" } },
+        "spec": {
+            "dnsPolicy": "ClusterFirst",
+            "containers": [
+                { "name": "member", "env": [{ "name": "TZ", "value": "UTC" }], "lifecycle": { "preStop": { "sleep": { "seconds": 1 } } } },
+                { "name": "tail", "image": "busybox:1.37" },
+            ],
+            "volumes": [{ "name": "extra", "emptyDir": {} }],
+        },
+    } });
+    let template = stateful_set(&valid(spec), pool(3, 0))
+        .spec
+        .unwrap()
+        .template;
+    let meta = template.metadata.unwrap();
+    assert_eq!(meta.labels.as_ref().unwrap()["team"], "storage");
+    assert_eq!(
+        meta.labels.as_ref().unwrap()["app.kubernetes.io/name"],
+        "raft-cluster"
+    );
+    let pod = template.spec.unwrap();
+    assert_eq!(
+        pod.containers
+            .iter()
+            .map(|container| container.name.as_str())
+            .collect::<Vec<_>>(),
+        ["member", "tail"]
+    );
+    let member = &pod.containers[0];
+    assert_eq!(
+        member.image.as_deref(),
+        Some("quorate.dev/raft-cluster:0.1.0")
+    );
+    let names: Vec<_> = member
+        .env
+        .iter()
+        .flatten()
+        .map(|variable| variable.name.as_str())
+        .collect();
+    assert!(
+        names.contains(&"TZ") && names.contains(&"QUORATE_NAME"),
+        "{names:?}"
+    );
+    assert!(member.lifecycle.is_some() && member.readiness_probe.is_some());
+    assert_eq!(pod.volumes.unwrap().len(), 3);
+    assert_eq!(pod.dns_policy.as_deref(), Some("ClusterFirst"));
+}

@@ -1,0 +1,358 @@
+//! Who this member is: an identity drawn when its disk was first opened, never the ordinal, never used twice. A
+//! removed identity's data is set aside, and the disk begins anew with another.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+use quorate_raft::MemberId;
+use quorate_store::atomic_file::{self, AtomicFileError};
+use quorate_store::{Disk, FileSystem};
+
+use crate::paths;
+
+const VERSION: u32 = 1;
+/// How many removed identities' data are kept.
+const KEPT: usize = 2;
+
+/// What a member knows of itself before anything else is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its identity; 0 when it cannot be read (then `damage` says so).
+    pub id: MemberId,
+    /// The cluster it belongs to.
+    pub cluster: String,
+    /// True when the disk was empty, or has just been emptied: the state store must be empty too.
+    pub fresh: bool,
+    /// The removed identity whose data was just set aside.
+    pub set_aside: Option<MemberId>,
+    /// Why the identity cannot be trusted.
+    pub damage: Option<String>,
+}
+
+/// Why a member must not start on this disk.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The disk belongs to another cluster (an earlier resource of the same name, say).
+    #[error(
+        "the data in this folder belongs to cluster {found}, but this member is configured for {expected}: \
+         use an empty folder, or remove the old data"
+    )]
+    OtherCluster {
+        /// As found on the disk.
+        found: String,
+        /// As configured.
+        expected: String,
+    },
+    /// There is data of a member, but no identity.
+    #[error(
+        "the folder holds `{0}` but no identity: it is not a member's, or lost its identity; use an empty folder"
+    )]
+    NotEmpty(String),
+    /// The disk refused.
+    #[error("identity: {0}")]
+    Io(#[from] io::Error),
+    /// The identity file could not be read or written.
+    #[error(transparent)]
+    File(#[from] AtomicFileError),
+}
+
+/// Reads the identity. On an empty disk `drawn` (random, not 0) becomes the identity, durably. When the identity
+/// on the disk was removed from its group, its data moves into a folder of its own first (the latest two are kept).
+/// Call it before the state store is opened: the store's files move too.
+pub fn open_identity(
+    disk: &Disk,
+    cluster: &str,
+    drawn: MemberId,
+) -> Result<Identity, IdentityError> {
+    let disk = &**disk;
+    let (found, damage) = match read(disk) {
+        Ok(found) => (found, None),
+        Err(ReadError::Damaged(why)) => (None, Some(why)),
+        Err(ReadError::Io(error)) => return Err(error.into()),
+    };
+    if let Some(damage) = damage {
+        let damage = format!("{damage}; remove this member and give it an empty folder");
+        return Ok(Identity {
+            id: MemberId(0),
+            cluster: cluster.into(),
+            fresh: false,
+            set_aside: None,
+            damage: Some(damage),
+        });
+    }
+    let Some(found) = found else {
+        if let Some(name) = [paths::LOG, paths::SNAPSHOTS]
+            .into_iter()
+            .find(|name| exists(disk, name))
+        {
+            return Err(IdentityError::NotEmpty(name.into()));
+        }
+        write(
+            disk,
+            &OnDisk {
+                cluster: cluster.into(),
+                id: drawn.0,
+                earlier: Vec::new(),
+            },
+        )?;
+        return Ok(Identity {
+            id: drawn,
+            cluster: cluster.into(),
+            fresh: true,
+            set_aside: None,
+            damage: None,
+        });
+    };
+    if found.cluster != cluster {
+        return Err(IdentityError::OtherCluster {
+            found: found.cluster,
+            expected: cluster.into(),
+        });
+    }
+    let id = MemberId(found.id);
+    if removed(disk)? != Some(id) {
+        // A crash after the new identity was written may have left the mark of the old one.
+        disk.remove(Path::new(paths::REMOVED))?;
+        return Ok(Identity {
+            id,
+            cluster: found.cluster,
+            fresh: false,
+            set_aside: None,
+            damage: None,
+        });
+    }
+    set_aside(disk, found, drawn)?;
+    Ok(Identity {
+        id: drawn,
+        cluster: cluster.into(),
+        fresh: true,
+        set_aside: Some(id),
+        damage: None,
+    })
+}
+
+/// Notes durably that this identity was removed from its group.
+pub(crate) fn mark_removed(disk: &dyn FileSystem, id: MemberId) -> Result<(), AtomicFileError> {
+    atomic_file::write(
+        disk,
+        Path::new(paths::REMOVED),
+        VERSION,
+        &id.0.to_be_bytes(),
+    )
+}
+
+/// The identity on a disk that [`open_identity`] has opened.
+pub(crate) fn current(disk: &dyn FileSystem) -> Option<MemberId> {
+    read(disk).ok().flatten().map(|found| MemberId(found.id))
+}
+
+/// Moves everything but the identity, then replaces the identity: that is the point of no return, and whatever a
+/// crash interrupts before it is taken up again.
+fn set_aside(disk: &dyn FileSystem, found: OnDisk, drawn: MemberId) -> Result<(), IdentityError> {
+    let folder = PathBuf::from(paths::set_aside(MemberId(found.id)));
+    disk.create_dir_all(&folder)?;
+    for name in disk.list(Path::new(""))? {
+        let stays = name == paths::IDENTITY || name == paths::REMOVED || name == "lost+found";
+        if !stays && !name.starts_with("removed-") {
+            disk.rename(Path::new(&name), &folder.join(&name))?;
+        }
+    }
+    let content = found.encode_to_vec();
+    atomic_file::write(disk, &folder.join(paths::IDENTITY), VERSION, &content)?;
+    disk.sync_dir(Path::new(""))?;
+    let mut earlier = vec![found.id];
+    earlier.extend(found.earlier);
+    earlier.truncate(KEPT);
+    let kept: Vec<String> = earlier
+        .iter()
+        .map(|id| paths::set_aside(MemberId(*id)))
+        .collect();
+    write(
+        disk,
+        &OnDisk {
+            cluster: found.cluster,
+            id: drawn.0,
+            earlier,
+        },
+    )?;
+    for name in disk.list(Path::new(""))? {
+        if name.starts_with("removed-") && !kept.contains(&name) {
+            disk.remove_dir_all(Path::new(&name))?;
+        }
+    }
+    disk.remove(Path::new(paths::REMOVED))?;
+    disk.sync_dir(Path::new(""))?;
+    Ok(())
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct OnDisk {
+    #[prost(string, tag = "1")]
+    cluster: String,
+    #[prost(fixed64, tag = "2")]
+    id: u64,
+    /// Identities whose data was set aside, the latest first.
+    #[prost(fixed64, repeated, tag = "3")]
+    earlier: Vec<u64>,
+}
+
+enum ReadError {
+    Damaged(String),
+    Io(AtomicFileError),
+}
+
+fn read(disk: &dyn FileSystem) -> Result<Option<OnDisk>, ReadError> {
+    let content = match atomic_file::read(disk, Path::new(paths::IDENTITY)) {
+        Ok(Some((VERSION, content))) => content,
+        Ok(Some((version, _))) => {
+            return Err(ReadError::Damaged(format!(
+                "the identity has format {version}"
+            )));
+        }
+        Ok(None) => return Ok(None),
+        Err(AtomicFileError::Io { file, source }) => {
+            return Err(ReadError::Io(AtomicFileError::Io { file, source }));
+        }
+        Err(damaged) => return Err(ReadError::Damaged(damaged.to_string())),
+    };
+    let found = OnDisk::decode(content.as_slice())
+        .map_err(|error| ReadError::Damaged(error.to_string()))?;
+    if found.id == 0 {
+        return Err(ReadError::Damaged("the identity is zero".into()));
+    }
+    Ok(Some(found))
+}
+
+fn write(disk: &dyn FileSystem, identity: &OnDisk) -> Result<(), AtomicFileError> {
+    atomic_file::write(
+        disk,
+        Path::new(paths::IDENTITY),
+        VERSION,
+        &identity.encode_to_vec(),
+    )
+}
+
+fn removed(disk: &dyn FileSystem) -> Result<Option<MemberId>, IdentityError> {
+    match atomic_file::read(disk, Path::new(paths::REMOVED)) {
+        Ok(Some((_, content))) => Ok(content
+            .try_into()
+            .ok()
+            .map(|id| MemberId(u64::from_be_bytes(id)))),
+        Ok(None) => Ok(None),
+        // The mark was never whole, so nobody relied on it: the member will be told again.
+        Err(AtomicFileError::Corrupt { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn exists(disk: &dyn FileSystem, name: &str) -> bool {
+    disk.list(Path::new(""))
+        .is_ok_and(|names| names.iter().any(|found| found == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quorate_store::MemFs;
+
+    use super::*;
+
+    fn disk() -> (MemFs, Disk) {
+        let mem = MemFs::default();
+        (mem.clone(), Arc::new(mem))
+    }
+
+    fn open(disk: &Disk, drawn: u64) -> Identity {
+        open_identity(disk, "cluster", MemberId(drawn)).unwrap()
+    }
+
+    fn put(disk: &Disk, path: &str) {
+        disk.create_dir_all(Path::new(path).parent().unwrap())
+            .unwrap();
+        disk.create(Path::new(path)).unwrap().sync().unwrap();
+        disk.sync_dir(Path::new(path).parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn an_identity_is_drawn_once() {
+        let (_, disk) = disk();
+        let first = open(&disk, 5);
+        assert_eq!((first.id, first.fresh), (MemberId(5), true));
+        let second = open(&disk, 6);
+        assert_eq!((second.id, second.fresh), (MemberId(5), false));
+        assert!(matches!(
+            open_identity(&disk, "other", MemberId(7)),
+            Err(IdentityError::OtherCluster { .. })
+        ));
+    }
+
+    #[test]
+    fn data_without_an_identity_is_not_taken_over() {
+        let (_, disk) = disk();
+        put(&disk, "log/1");
+        assert!(matches!(
+            open_identity(&disk, "cluster", MemberId(7)),
+            Err(IdentityError::NotEmpty(_))
+        ));
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let (mem, disk) = disk();
+        open(&disk, 5);
+        mem.flip(Path::new("identity"), 26, 0);
+        let found = open(&disk, 6);
+        assert!(found.damage.is_some_and(|why| why.contains("damaged")));
+        assert_eq!(found.id, MemberId(0));
+    }
+
+    #[test]
+    fn a_removed_identity_s_data_is_set_aside_and_the_latest_two_are_kept() {
+        let (_, disk) = disk();
+        open(&disk, 1);
+        for id in 1..=4 {
+            put(&disk, "log/segment");
+            mark_removed(&*disk, MemberId(id)).unwrap();
+            let next = open(&disk, id + 1);
+            assert_eq!(
+                (next.id, next.fresh, next.set_aside),
+                (MemberId(id + 1), true, Some(MemberId(id)))
+            );
+            assert!(
+                disk.open(&Path::new(&paths::set_aside(MemberId(id))).join("log/segment"))
+                    .is_ok()
+            );
+        }
+        let expected = [
+            "identity".into(),
+            paths::set_aside(MemberId(3)),
+            paths::set_aside(MemberId(4)),
+        ];
+        assert_eq!(disk.list(Path::new("")).unwrap(), expected);
+    }
+
+    #[test]
+    fn setting_aside_survives_a_crash_anywhere() {
+        for seed in 0..300 {
+            let (mem, disk) = disk();
+            let mut rng = fastrand::Rng::with_seed(seed);
+            open(&disk, 1);
+            put(&disk, "log/segment");
+            mark_removed(&*disk, MemberId(1)).unwrap();
+            mem.fail_after(Some(rng.u64(..200)));
+            let _ = open_identity(&disk, "cluster", MemberId(2));
+            mem.crash(&mut rng);
+            let id = open(&disk, 3).id;
+            assert!(id == MemberId(2) || id == MemberId(3), "seed {seed}");
+            assert!(!exists(&*disk, "log"), "seed {seed}");
+            assert!(!exists(&*disk, "removed"), "seed {seed}");
+            assert!(
+                disk.open(&Path::new(&paths::set_aside(MemberId(1))).join("log/segment"))
+                    .is_ok(),
+                "seed {seed}"
+            );
+        }
+    }
+}

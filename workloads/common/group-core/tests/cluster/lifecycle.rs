@@ -1,0 +1,222 @@
+//! Starting, restarting, damage.
+
+use std::path::Path;
+use std::time::Duration;
+
+use quorate_group_core::*;
+use quorate_raft::MemberId;
+use quorate_store::FileSystem as _;
+use quorate_wire::MemberState;
+
+use crate::harness::*;
+
+#[test]
+fn a_group_of_one_serves_and_survives_crashes() {
+    let mut net = Net::new(1, |_| {});
+    net.add("a");
+    assert_eq!(net.state("a"), MemberState::Empty);
+    assert_eq!(
+        net.call("a", Request::Read),
+        Reply::Refused(Refused::NoGroup(GROUP))
+    );
+    net.bootstrap("a");
+    assert_eq!(net.answer("a", None, "add x 5"), "5");
+    assert_eq!(net.read("a", "x"), 5);
+    for round in 1..10 {
+        net.restart("a");
+        net.wait_leader();
+        assert_eq!(net.answer("a", None, "add x 1"), (5 + round).to_string());
+    }
+    let status = net.node("a").status(GROUP).unwrap();
+    assert!(status.caught_up && net.node("a").ready());
+    assert_eq!(status.configuration.members[0].name, "a");
+}
+
+#[test]
+fn bootstrap_is_for_an_empty_disk_of_the_right_identity_and_idempotent() {
+    let mut net = Net::new(1, |_| {});
+    let id = net.add("a");
+    let other = Request::Bootstrap {
+        incarnation: MemberId(7),
+    };
+    assert!(
+        matches!(net.call("a", other), Reply::Refused(Refused::Bootstrap(why)) if why.contains("identity"))
+    );
+    let first = net.ask("a", Request::Bootstrap { incarnation: id });
+    let second = net.ask("a", Request::Bootstrap { incarnation: id });
+    net.wait_leader();
+    assert_eq!(
+        (&net.replies[&first], &net.replies[&second]),
+        (&Reply::Done, &Reply::Done)
+    );
+    assert_eq!(
+        net.call("a", Request::Bootstrap { incarnation: id }),
+        Reply::Done
+    );
+    net.step(
+        "a",
+        Input::Request {
+            ticket: 900,
+            group: 2,
+            request: Request::Bootstrap { incarnation: id },
+            wall_ms: 0,
+        },
+    );
+    assert!(
+        matches!(&net.replies[&900], Reply::Refused(Refused::Bootstrap(why)) if why.contains("group 1"))
+    );
+}
+
+#[test]
+fn a_crash_during_bootstrap_leaves_the_group_or_nothing() {
+    for seed in 0..20 {
+        let mut net = Net::new(seed, |_| {});
+        let id = net.add("a");
+        net.ask("a", Request::Bootstrap { incarnation: id });
+        net.restart("a");
+        assert!(matches!(
+            net.state("a"),
+            MemberState::Empty | MemberState::Running
+        ));
+        net.bootstrap("a");
+        assert_eq!(net.answer("a", None, "add x 5"), "5");
+    }
+}
+
+#[test]
+fn two_hundred_groups_share_one_write_per_round() {
+    let mut net = Net::new(1, |config| config.many_groups = true);
+    let incarnation = net.add("a");
+    for group in 1..=200 {
+        let request = Request::Bootstrap { incarnation };
+        net.step(
+            "a",
+            Input::Request {
+                ticket: 10_000 + group,
+                group,
+                request,
+                wall_ms: 0,
+            },
+        );
+    }
+    let all_lead = |net: &Net| {
+        (1..=200).all(|group| {
+            net.node("a")
+                .raft(group)
+                .is_some_and(|raft| raft.is_ready())
+        })
+    };
+    net.until("all groups to lead", all_lead);
+    let before = net.running("a").logs;
+    let (now, mut effects) = (net.now, Vec::new());
+    let node = &mut net.running("a").node;
+    for group in 1..=200 {
+        let write = Write {
+            session: None,
+            command: "add x 1".into(),
+        };
+        let input = Input::Request {
+            ticket: 20_000 + group,
+            group,
+            request: Request::Write(write),
+            wall_ms: 0,
+        };
+        node.step(input, now, &mut effects);
+    }
+    node.flush(now, &mut effects);
+    let logs: Vec<usize> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Log { records, .. } => Some(records.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(logs, [200]);
+    assert_eq!(net.running("a").logs, before);
+    net.restart("a");
+    net.until("all groups to lead again", all_lead);
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_or_the_state_damages_the_member() {
+    let mut net = Net::group_of(1, |_| {});
+    for _ in 0..200 {
+        net.answer("a", None, "add x 5");
+    }
+    let segment = net.members["a"].disk.list(Path::new("log")).unwrap()[0].clone();
+    net.crash("a");
+    assert!(
+        net.members["a"]
+            .disk
+            .flip(&Path::new("log").join(segment), 200, 3)
+    );
+    net.start("a");
+    assert_eq!(net.state("a"), MemberState::Damaged);
+    assert!(
+        net.node("a")
+            .reason()
+            .unwrap()
+            .contains("remove this member")
+    );
+    assert!(matches!(
+        net.call("a", Request::Read),
+        Reply::Refused(Refused::OutOfService(_))
+    ));
+    assert!(matches!(
+        net.call("a", Request::StaleRead),
+        Reply::Refused(Refused::OutOfService(_))
+    ));
+    net.run_for(Duration::from_secs(5));
+    assert_eq!(net.node("a").groups().count(), 0);
+
+    let mut net = Net::group_of(1, |_| {});
+    net.crash("a");
+    net.members["a"].store.damage();
+    net.start("a");
+    assert_eq!(net.state("a"), MemberState::Damaged);
+}
+
+#[test]
+fn state_that_is_lost_or_a_log_that_is_lost_is_damage() {
+    // The state went back to nothing, but the log was cut already.
+    let mut net = Net::group_of(1, |config| {
+        config.compact_after_entries = 10;
+        config.keep_entries = 2;
+    });
+    for _ in 0..50 {
+        net.answer("a", None, "add x 5");
+    }
+    net.run_for(Duration::from_secs(1));
+    assert!(net.node("a").raft(GROUP).unwrap().log_start().index > 10);
+    net.crash("a");
+    net.members.get_mut("a").unwrap().store = Default::default();
+    net.start("a");
+    assert_eq!(net.state("a"), MemberState::Damaged);
+
+    let mut net = Net::group_of(1, |_| {});
+    net.answer("a", None, "add x 5");
+    assert_eq!(net.call("a", Request::Snapshot), Reply::Done);
+    net.crash("a");
+    net.members["a"]
+        .disk
+        .remove_dir_all(Path::new("log"))
+        .unwrap();
+    net.start("a");
+    assert_eq!(net.state("a"), MemberState::Damaged);
+}
+
+#[test]
+fn a_state_store_that_fails_takes_the_member_out_of_service() {
+    let mut net = Net::group_of(1, |_| {});
+    net.members["a"].store.damage();
+    let waiting = net.ask(
+        "a",
+        Request::Write(Write {
+            session: None,
+            command: "add x 1".into(),
+        }),
+    );
+    net.run_for(Duration::from_millis(100));
+    assert_eq!(net.replies[&waiting], Reply::Unknown);
+    assert_eq!(net.state("a"), MemberState::Damaged);
+}

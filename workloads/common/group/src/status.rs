@@ -1,0 +1,174 @@
+//! What is to be seen of the node from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_group_core::{GroupId, Node};
+use quorate_raft::{Contact, MemberId, Now};
+use quorate_wire::{GroupStatus, MemberState, RestartBlocker};
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+
+/// Indexes move with every write; they are told this often.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The node as it was a moment ago (at most about 100 ms; changes of role, term, leader or configuration at once).
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    /// The identity on this member's disk.
+    pub id: MemberId,
+    /// What the member is able to do.
+    pub state: MemberState,
+    /// Why, when it is not running; what to do next.
+    pub reason: Option<String>,
+    /// Whether every group here is served within the lag bound.
+    pub ready: bool,
+    /// What a restart would interrupt now.
+    pub restart_blockers: Vec<RestartBlocker>,
+    /// The groups, by number.
+    pub groups: Vec<GroupStatus>,
+    /// Where the members of the groups are.
+    pub contacts: BTreeMap<MemberId, Contact>,
+}
+
+impl NodeStatus {
+    /// The status of one group.
+    pub fn group(&self, group: GroupId) -> Option<&GroupStatus> {
+        self.groups.iter().find(|status| status.group == group)
+    }
+
+    pub(crate) fn of(node: &Node) -> Self {
+        let groups: Vec<_> = node
+            .groups()
+            .filter_map(|group| node.status(group))
+            .collect();
+        let members: BTreeSet<MemberId> = groups
+            .iter()
+            .flat_map(|group| &group.configuration.members)
+            .filter_map(|member| parse(&member.id))
+            .collect();
+        let contacts = members
+            .into_iter()
+            .filter_map(|id| Some((id, node.contact(id)?.clone())))
+            .collect();
+        Self {
+            id: node.id(),
+            state: node.state(),
+            reason: node.reason(),
+            ready: node.ready(),
+            restart_blockers: node.restart_blockers(),
+            groups,
+            contacts,
+        }
+    }
+}
+
+/// The wire form of an identity.
+pub(crate) fn parse(id: &str) -> Option<MemberId> {
+    u64::from_str_radix(id, 16).ok().map(MemberId)
+}
+
+/// Publishes the status and what of it is a metric.
+pub(crate) struct Publisher {
+    sender: watch::Sender<Arc<NodeStatus>>,
+    metrics: Arc<Metrics>,
+    latest: Now,
+    moved: bool,
+    leaders: BTreeMap<GroupId, String>,
+}
+
+impl Publisher {
+    pub(crate) fn new(
+        node: &Node,
+        metrics: Arc<Metrics>,
+    ) -> (Self, watch::Receiver<Arc<NodeStatus>>) {
+        let (sender, receiver) = watch::channel(Arc::new(NodeStatus::of(node)));
+        let publisher = Self {
+            sender,
+            metrics,
+            latest: Now::ZERO,
+            moved: false,
+            leaders: BTreeMap::new(),
+        };
+        (publisher, receiver)
+    }
+
+    /// Indexes moved: publish before long.
+    pub(crate) fn moved(&mut self) {
+        self.moved = true;
+    }
+
+    /// What was published last.
+    pub(crate) fn latest(&self) -> Arc<NodeStatus> {
+        self.sender.borrow().clone()
+    }
+
+    /// When [`Publisher::publish`] should be called at the latest.
+    pub(crate) fn deadline(&self) -> Option<Now> {
+        self.moved.then_some(self.latest + INTERVAL)
+    }
+
+    /// Publishes if something `changed`, or if indexes moved and it is time; true if it did.
+    pub(crate) fn publish(&mut self, node: &Node, now: Now, changed: bool) -> bool {
+        if !changed && self.deadline().is_none_or(|deadline| now < deadline) {
+            return false;
+        }
+        (self.latest, self.moved) = (now, false);
+        let status = NodeStatus::of(node);
+        self.tell(&status);
+        self.measure(&status);
+        self.sender.send_replace(Arc::new(status));
+        true
+    }
+
+    /// Writes what an operator wants to see to the log: who leads, and what state the member is in.
+    fn tell(&mut self, status: &NodeStatus) {
+        let state = self.sender.borrow().state;
+        if status.state != state {
+            let reason = status.reason.as_deref().unwrap_or("");
+            tracing::info!(member = %status.id, from = ?state, to = ?status.state, reason, "the member's state changed");
+        }
+        for group in &status.groups {
+            let Some(leader) = &group.leader else {
+                continue;
+            };
+            if self.leaders.get(&group.group) == Some(leader) {
+                continue;
+            }
+            let name = parse(leader)
+                .and_then(|id| status.contacts.get(&id))
+                .map_or("?", |contact| &contact.name);
+            tracing::info!(group = group.group, term = group.term, leader, name, role = ?group.role, "a leader was elected");
+            self.metrics.leader_changes.inc();
+            self.leaders.insert(group.group, leader.clone());
+        }
+    }
+
+    fn measure(&self, status: &NodeStatus) {
+        let led = status
+            .groups
+            .iter()
+            .filter(|group| group.role == quorate_wire::Role::Leader);
+        self.metrics.groups.set(status.groups.len() as i64);
+        self.metrics.groups_led.set(led.clone().count() as i64);
+        let mut lags: BTreeMap<&str, u64> = BTreeMap::new();
+        for group in led {
+            for member in &group.configuration.members {
+                let lag = member
+                    .match_index
+                    .map_or(0, |matched| group.last.saturating_sub(matched));
+                let worst = lags.entry(&member.name).or_default();
+                *worst = lag.max(*worst);
+            }
+        }
+        self.metrics.lag.reset();
+        for (name, lag) in lags {
+            self.metrics
+                .lag
+                .with_label_values(&[name])
+                .set(i64::try_from(lag).unwrap_or(i64::MAX));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Problem details (RFC 9457) as an HTTP answer.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use quorate_wire::{PROBLEM_BASE, Problem};
+
+/// A refusal on its way to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The body; boxed, since most requests are not refused.
+    pub problem: Box<Problem>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal of the type [`PROBLEM_BASE`]`kind`; `detail` says what happened and what to do next.
+    pub fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+        let problem = Problem {
+            kind: format!("{PROBLEM_BASE}{kind}"),
+            title: title.into(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            field: None,
+            leader: None,
+        };
+        Self {
+            problem: Box::new(problem),
+            retry_after: None,
+        }
+    }
+
+    /// Names the field, parameter or header that is wrong.
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.problem.field = Some(field.into());
+        self
+    }
+
+    /// Names the leader.
+    pub fn leader(mut self, leader: Option<String>) -> Self {
+        self.problem.leader = leader;
+        self
+    }
+
+    /// Says when to try again.
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(&self.problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(after) = self.retry_after {
+            // Whole seconds, rounded up: 0 would be an invitation to hammer.
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(after.as_millis().div_ceil(1000).max(1) as u64),
+            );
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_is_problem_details() {
+        let refusal = Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no-leader",
+            "No leader",
+            "Try again.",
+        )
+        .leader(Some("http://a:7070".into()))
+        .retry_after(Duration::from_millis(200));
+        let response = refusal.clone().into_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+        assert_eq!(response.headers()["retry-after"], "1");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem, *refusal.problem);
+        assert_eq!(problem.kind, "https://quorate.dev/problems/no-leader");
+    }
+}

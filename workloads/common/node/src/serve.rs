@@ -1,0 +1,294 @@
+//! Serving HTTP on a listener: a bounded number of connections, with or without TLS, drained at the end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::IntoResponse;
+use http::{HeaderValue, StatusCode, header};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::problem::Refusal;
+use crate::tls::{Conn, Demand, Tls};
+
+/// Whoever does not send the head of a request within this time loses the connection; idle ones too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// An HTTP/2 connection that answers no ping for this long is gone.
+const PING: Duration = Duration::from_secs(20);
+/// Requests under way on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+/// So many connections above the limit are told so; those beyond are closed without a word.
+const TOLD: usize = 64;
+/// After an accept that failed (no file descriptors, say) the next try waits.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a listener serves.
+pub struct Server {
+    /// In logs and metrics, as `client`.
+    pub name: &'static str,
+    /// An open listener.
+    pub listener: TcpListener,
+    /// Certificates, when it speaks TLS, and what it demands.
+    pub tls: Option<Arc<Tls>>,
+    /// What clients must show.
+    pub demand: Demand,
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// The routes.
+    pub routes: Router,
+    /// Counts connections.
+    pub metrics: ConnectionMetrics,
+}
+
+/// Connections by listener.
+#[derive(Clone, Debug)]
+pub struct ConnectionMetrics {
+    open: IntGaugeVec,
+    refused: IntCounterVec,
+}
+
+impl ConnectionMetrics {
+    /// Registers them.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let open = IntGaugeVec::new(
+            Opts::new("quorate_connections", "Open connections"),
+            &["listener"],
+        )?;
+        let refused = IntCounterVec::new(
+            Opts::new(
+                "quorate_connections_refused_total",
+                "Connections refused: over the limit, or the TLS handshake failed",
+            ),
+            &["listener", "reason"],
+        )?;
+        registry.register(Box::new(open.clone()))?;
+        registry.register(Box::new(refused.clone()))?;
+        Ok(Self { open, refused })
+    }
+}
+
+impl Server {
+    /// Serves until `stop`, then lets the requests under way end. Bound the wait for it with
+    /// [`crate::shutdown::drain`]; what is still open when the future is dropped is cut off with the runtime.
+    pub async fn run(self, stop: CancellationToken) {
+        let (within, above) = (
+            Arc::new(Semaphore::new(self.max_connections)),
+            Arc::new(Semaphore::new(TOLD)),
+        );
+        let full = Router::new().fallback(refuse(self.max_connections));
+        let connections = GracefulShutdown::new();
+        loop {
+            let (stream, from) = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        tracing::warn!(listener = self.name, %error, "cannot accept connections");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            if let Ok(permit) = within.clone().try_acquire_owned() {
+                self.connection(stream, from, permit, self.routes.clone(), &connections);
+            } else {
+                self.metrics
+                    .refused
+                    .with_label_values(&[self.name, "limit"])
+                    .inc();
+                if let Ok(permit) = above.clone().try_acquire_owned() {
+                    self.connection(stream, from, permit, full.clone(), &connections);
+                }
+            }
+        }
+        drop(self.listener);
+        connections.shutdown().await;
+    }
+
+    /// Serves one connection in a task of its own: a slow handshake holds up nobody else.
+    fn connection(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        routes: Router,
+        all: &GracefulShutdown,
+    ) {
+        let (tls, demand, name, watcher) =
+            (self.tls.clone(), self.demand, self.name, all.watcher());
+        let (open, refused) = (
+            self.metrics.open.with_label_values(&[name]),
+            self.metrics.refused.clone(),
+        );
+        tokio::spawn(async move {
+            let _permit = permit;
+            // Answers are small and a client waits for each.
+            let _ = stream.set_nodelay(true);
+            let conn = match Conn::accept(stream, tls.as_ref(), demand).await {
+                Ok(conn) => conn,
+                Err(error) => {
+                    refused.with_label_values(&[name, "tls"]).inc();
+                    tracing::info!(listener = name, %from, %error, hint = hint(demand), "a TLS handshake failed");
+                    return;
+                }
+            };
+            open.inc();
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder
+                .http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT);
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING)
+                .max_concurrent_streams(MAX_STREAMS);
+            let service = TowerToHyperService::new(routes);
+            let served = watcher
+                .watch(
+                    builder
+                        .serve_connection(TokioIo::new(conn), service)
+                        .into_owned(),
+                )
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(listener = name, %error, "connection ended");
+            }
+            open.dec();
+        });
+    }
+}
+
+/// What the other side may have missed.
+fn hint(demand: Demand) -> &'static str {
+    match demand {
+        Demand::Nothing => "this listener speaks TLS; the client must trust ca.crt of tls-dir",
+        Demand::Certificate => {
+            "clients of this listener must show a certificate of the authority in ca.crt of tls-dir"
+        }
+    }
+}
+
+/// Answers every request: too many connections.
+fn refuse(limit: usize) -> axum::routing::MethodRouter {
+    axum::routing::any(move || async move {
+        let detail = format!(
+            "This member already has {limit} connections. Close some, use another member, or raise max-connections."
+        );
+        let refusal = Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too-many-connections",
+            "Too many connections",
+            detail,
+        );
+        let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+        (close, refusal.retry_after(Duration::from_secs(1))).into_response()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn start(
+        max_connections: usize,
+        routes: Router,
+    ) -> (
+        std::net::SocketAddr,
+        CancellationToken,
+        tokio::task::JoinHandle<()>,
+    ) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let metrics = ConnectionMetrics::new(&Registry::new()).unwrap();
+        let server = Server {
+            name: "client",
+            listener,
+            tls: None,
+            demand: Demand::Nothing,
+            max_connections,
+            routes,
+            metrics,
+        };
+        (address, stop.clone(), tokio::spawn(server.run(stop)))
+    }
+
+    async fn ask(stream: &mut TcpStream) -> String {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = [0; 1024];
+        let read = stream.read(&mut answer).await.unwrap();
+        String::from_utf8(answer[..read].to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_above_the_limit_is_told_so() {
+        let (address, _stop, _server) = start(
+            1,
+            Router::new().route("/", axum::routing::get(|| async { "hello" })),
+        )
+        .await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut first).await.ends_with("hello"));
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let answer = ask(&mut second).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains("max-connections"),
+            "{answer}"
+        );
+        drop((first, second));
+        for _ in 0..100 {
+            if ask(&mut TcpStream::connect(address).await.unwrap())
+                .await
+                .ends_with("hello")
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("a closed connection makes no room");
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_answered_before_the_end() {
+        let slow = axum::routing::get(|| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            "hello"
+        });
+        let (address, stop, server) = start(8, Router::new().route("/", slow)).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        stop.cancel();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("hello"), "{answer}");
+        assert_eq!(
+            idle.read(&mut [0]).await.unwrap(),
+            0,
+            "an idle connection is closed"
+        );
+        server.await.unwrap();
+        assert!(
+            TcpStream::connect(address).await.is_err(),
+            "nobody listens any more"
+        );
+    }
+}

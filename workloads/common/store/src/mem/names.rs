@@ -1,0 +1,265 @@
+//! The names of a simulated disk: a tree of folders, each with its durable names and those it has now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path};
+
+pub(super) type NodeId = u64;
+const ROOT: NodeId = 0;
+
+/// The tree; `F` is what a file holds.
+pub(super) struct Names<F> {
+    nodes: BTreeMap<NodeId, Node<F>>,
+    next: NodeId,
+    /// What was done since the folders concerned were synced, in order.
+    pending: Vec<Change>,
+}
+
+enum Node<F> {
+    File(F),
+    Folder { live: BTreeMap<String, NodeId>, durable: BTreeMap<String, NodeId> },
+}
+
+/// One atomic change: names of folders now mean these nodes, or none.
+#[derive(Debug)]
+struct Change(Vec<(NodeId, String, Option<NodeId>)>);
+
+impl<F> Default for Names<F> {
+    fn default() -> Self {
+        Names { nodes: BTreeMap::from([(ROOT, Node::folder())]), next: ROOT + 1, pending: Vec::new() }
+    }
+}
+
+impl<F> Node<F> {
+    fn folder() -> Self {
+        Node::Folder { live: BTreeMap::new(), durable: BTreeMap::new() }
+    }
+}
+
+impl<F> Names<F> {
+    pub(super) fn create(&mut self, path: &Path, file: F) -> io::Result<NodeId> {
+        let (folder, name) = self.parent(path)?;
+        if self.entries(folder)?.contains_key(&name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let node = self.add(Node::File(file));
+        self.change(vec![(folder, name, Some(node))]);
+        Ok(node)
+    }
+
+    pub(super) fn file(&self, path: &Path) -> io::Result<NodeId> {
+        let node = self.find(path)?;
+        match self.nodes.get(&node) {
+            Some(Node::File(_)) => Ok(node),
+            _ => Err(ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    pub(super) fn content(&mut self, node: NodeId) -> Option<&mut F> {
+        match self.nodes.get_mut(&node) {
+            Some(Node::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    pub(super) fn each_file(&mut self, mut act: impl FnMut(&mut F)) {
+        for node in self.nodes.values_mut() {
+            if let Node::File(file) = node {
+                act(file);
+            }
+        }
+    }
+
+    pub(super) fn create_dir_all(&mut self, path: &Path) -> io::Result<()> {
+        let mut folder = ROOT;
+        for name in parts(path)? {
+            folder = match self.entries(folder)?.get(&name) {
+                Some(node) => *node,
+                None => {
+                    let node = self.add(Node::folder());
+                    self.change(vec![(folder, name, Some(node))]);
+                    // Durable at once, as the seam promises.
+                    self.commit(folder);
+                    node
+                }
+            };
+            self.entries(folder)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        match self.find(path) {
+            Ok(node) => Ok(self.entries(node)?.keys().cloned().collect()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_folder, from_name) = self.parent(from)?;
+        let (to_folder, to_name) = self.parent(to)?;
+        let Some(node) = self.entries(from_folder)?.get(&from_name).copied() else {
+            return Err(ErrorKind::NotFound.into());
+        };
+        if let Some(old) = self.entries(to_folder)?.get(&to_name)
+            && *old != node
+            && matches!(self.nodes.get(old), Some(Node::Folder { live, .. }) if !live.is_empty())
+        {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.change(vec![(from_folder, from_name, None), (to_folder, to_name, Some(node))]);
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
+        match self.file(path) {
+            Ok(_) => {
+                let (folder, name) = self.parent(path)?;
+                self.change(vec![(folder, name, None)]);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn remove_dir_all(&mut self, path: &Path) -> io::Result<()> {
+        let node = match self.find(path) {
+            Ok(node) => node,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for name in self.entries(node)?.keys().cloned().collect::<Vec<_>>() {
+            let inside = path.join(name);
+            match self.file(&inside) {
+                Ok(_) => self.remove(&inside)?,
+                Err(_) => self.remove_dir_all(&inside)?,
+            }
+        }
+        let (folder, name) = self.parent(path)?;
+        self.change(vec![(folder, name, None)]);
+        Ok(())
+    }
+
+    pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        let folder = self.find(path)?;
+        self.entries(folder)?;
+        self.commit(folder);
+        Ok(())
+    }
+
+    /// Of the changes not synced each folder keeps a prefix; a change of two folders is kept by both or by none.
+    pub(super) fn crash(&mut self, rng: &mut fastrand::Rng) {
+        let mut cut: BTreeSet<NodeId> = BTreeSet::new();
+        for change in std::mem::take(&mut self.pending) {
+            if change.folders().any(|folder| cut.contains(&folder)) || rng.u8(..3) == 0 {
+                cut.extend(change.folders());
+            } else {
+                self.apply(&change, true);
+            }
+        }
+        for node in self.nodes.values_mut() {
+            if let Node::Folder { live, durable } = node {
+                live.clone_from(durable);
+            }
+        }
+        self.forget_unreachable();
+    }
+
+    fn forget_unreachable(&mut self) {
+        let mut reachable = BTreeSet::from([ROOT]);
+        let mut todo = vec![ROOT];
+        while let Some(node) = todo.pop() {
+            if let Some(Node::Folder { live, .. }) = self.nodes.get(&node) {
+                todo.extend(live.values().filter(|inside| reachable.insert(**inside)));
+            }
+        }
+        self.nodes.retain(|node, _| reachable.contains(node));
+    }
+
+    /// Makes the pending changes of a folder durable, and with them earlier ones that they rest on.
+    fn commit(&mut self, folder: NodeId) {
+        let mut folders = BTreeSet::from([folder]);
+        let mut chosen = Vec::new();
+        for (at, change) in self.pending.iter().enumerate().rev() {
+            if change.folders().any(|folder| folders.contains(&folder)) {
+                folders.extend(change.folders());
+                chosen.push(at);
+            }
+        }
+        let mut committed: Vec<Change> = chosen.into_iter().map(|at| self.pending.remove(at)).collect();
+        committed.reverse();
+        for change in committed {
+            self.apply(&change, true);
+        }
+    }
+
+    fn change(&mut self, names: Vec<(NodeId, String, Option<NodeId>)>) {
+        let change = Change(names);
+        self.apply(&change, false);
+        self.pending.push(change);
+    }
+
+    fn apply(&mut self, change: &Change, to_durable: bool) {
+        for (folder, name, node) in &change.0 {
+            if let Some(Node::Folder { live, durable }) = self.nodes.get_mut(folder) {
+                let names = if to_durable { durable } else { live };
+                match node {
+                    Some(node) => names.insert(name.clone(), *node),
+                    None => names.remove(name),
+                };
+            }
+        }
+    }
+
+    fn add(&mut self, node: Node<F>) -> NodeId {
+        let id = self.next;
+        self.next += 1;
+        self.nodes.insert(id, node);
+        id
+    }
+
+    fn entries(&self, node: NodeId) -> io::Result<&BTreeMap<String, NodeId>> {
+        match self.nodes.get(&node) {
+            Some(Node::Folder { live, .. }) => Ok(live),
+            _ => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn find(&self, path: &Path) -> io::Result<NodeId> {
+        let mut node = ROOT;
+        for name in parts(path)? {
+            node = *self.entries(node)?.get(&name).ok_or(ErrorKind::NotFound)?;
+        }
+        Ok(node)
+    }
+
+    fn parent(&self, path: &Path) -> io::Result<(NodeId, String)> {
+        let mut names = parts(path)?;
+        let name = names.pop().ok_or(ErrorKind::InvalidInput)?;
+        let mut folder = ROOT;
+        for above in names {
+            folder = *self.entries(folder)?.get(&above).ok_or(ErrorKind::NotFound)?;
+        }
+        Ok((folder, name))
+    }
+}
+
+impl Change {
+    fn folders(&self) -> impl Iterator<Item = NodeId> {
+        self.0.iter().map(|(folder, _, _)| *folder)
+    }
+}
+
+fn parts(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => names.push(name.to_str().ok_or(ErrorKind::InvalidInput)?.to_owned()),
+            Component::CurDir => {}
+            _ => return Err(io::Error::new(ErrorKind::InvalidInput, "the path leads out of the disk")),
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,223 @@
+//! The admin API: changes of the group, for the operator. Every answer to a change is the configuration that is in
+//! force then, or problem details; a member that does not lead answers 503 and names who does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{Method, StatusCode, Uri};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use quorate_group_core::{Refused, Reply, Request};
+use quorate_node::problem::Refusal;
+use quorate_raft::{Change, Contact, MemberId};
+use quorate_wire::{AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, TransferLeader};
+
+use crate::GROUP;
+use crate::group::{Group, parse_id};
+use crate::http::{
+    Observed, bad_request, internal, no_such_method, no_such_path, observe, refused,
+};
+use crate::metrics::HttpMetrics;
+
+type Answer = Result<Json<ConfigurationStatus>, Refusal>;
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// What the handlers share.
+pub struct Admin<G> {
+    group: G,
+    patience: Duration,
+}
+
+impl<G: Group> Admin<G> {
+    /// The admin API of a group. A change that is not done within `patience` is answered as unknown.
+    pub fn new(group: G, patience: Duration) -> Self {
+        Self { group, patience }
+    }
+
+    /// The routes of the admin listener.
+    pub fn routes(self, metrics: HttpMetrics) -> Router {
+        let method = |method: Method| async move { no_such_method(method.as_str()) };
+        let routes = Router::new()
+            .route("/admin/bootstrap", post(bootstrap::<G>).fallback(method))
+            .route(
+                "/admin/members",
+                get(members::<G>).post(add::<G>).fallback(method),
+            )
+            .route(
+                "/admin/members/{id}/promote",
+                post(promote::<G>).fallback(method),
+            )
+            .route(
+                "/admin/members/{id}/remove",
+                post(remove::<G>).fallback(method),
+            )
+            .route("/admin/leader", post(transfer::<G>).fallback(method))
+            .route("/admin/snapshot", post(snapshot::<G>).fallback(method))
+            .fallback(|uri: Uri| async move { no_such_path(uri.path()) })
+            .with_state(Arc::new(self));
+        observe(
+            routes,
+            Observed {
+                listener: "admin",
+                metrics,
+            },
+        )
+    }
+
+    async fn change(&self, request: Request) -> Answer {
+        let reply = tokio::time::timeout(self.patience, self.group.request(request))
+            .await
+            .unwrap_or(Reply::Unknown);
+        match reply {
+            Reply::Done | Reply::Transferred(true) => Ok(self.configuration()),
+            Reply::Transferred(false) => Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "transfer-timed-out",
+                "Nobody took over in time",
+                "Leadership was not handed over within an election timeout, so this member goes on leading. Try again.",
+            )
+            .retry_after(self.patience)),
+            Reply::Refused(why) => {
+                let leader = self.leader_name(&why);
+                Err(refused(why, leader))
+            }
+            Reply::Unknown => Err(Refusal::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "outcome-unknown",
+                "Outcome unknown",
+                "The change may have been made, or may be made later. Read /status and decide anew.",
+            )),
+            Reply::Ready | Reply::Stale { .. } | Reply::Outcome { .. } => Err(internal("The group's reply does not fit the request.")),
+        }
+    }
+
+    fn configuration(&self) -> Json<ConfigurationStatus> {
+        Json(
+            self.group
+                .status()
+                .map(|status| status.configuration)
+                .unwrap_or_default(),
+        )
+    }
+
+    /// The operator asks members by their names.
+    fn leader_name(&self, why: &Refused) -> Option<String> {
+        let status = self.group.status()?;
+        let leader = match why {
+            Refused::NoLeader { hint: Some(id) }
+            | Refused::Raft(quorate_raft::Refusal::NotLeader(Some(id))) => *id,
+            _ => parse_id(status.leader.as_deref()?)?,
+        };
+        status
+            .configuration
+            .members
+            .into_iter()
+            .find(|member| parse_id(&member.id) == Some(leader))
+            .map(|member| member.name)
+    }
+}
+
+async fn bootstrap<G: Group>(State(admin): State<Arc<Admin<G>>>, body: Body<Bootstrap>) -> Answer {
+    let Bootstrap { group, incarnation } = read(body)?;
+    if group != GROUP {
+        return Err(bad_request(
+            "group",
+            format!("A RaftCluster has only the group {GROUP}."),
+        ));
+    }
+    let incarnation = id(&incarnation, "incarnation")?;
+    admin.change(Request::Bootstrap { incarnation }).await
+}
+
+async fn members<G: Group>(State(admin): State<Arc<Admin<G>>>) -> Json<ConfigurationStatus> {
+    admin.configuration()
+}
+
+async fn add<G: Group>(State(admin): State<Arc<Admin<G>>>, body: Body<AddLearner>) -> Answer {
+    let AddLearner {
+        configuration_index,
+        id: learner,
+        name,
+        address,
+    } = read(body)?;
+    let learner = id(&learner, "id")?;
+    for (field, text) in [("name", &name), ("address", &address)] {
+        if text.is_empty() || text.len() > 512 {
+            return Err(bad_request(field, "It is 1 to 512 bytes long."));
+        }
+    }
+    let change = Change::AddLearner(learner, Contact { name, address });
+    admin
+        .change(Request::Change {
+            expected: configuration_index,
+            change,
+        })
+        .await
+}
+
+async fn promote<G: Group>(
+    State(admin): State<Arc<Admin<G>>>,
+    Path(member): Path<String>,
+    body: Body<ChangeMember>,
+) -> Answer {
+    let promote = BTreeSet::from([id(&member, "id")?]);
+    let change = Change::Reconfigure {
+        promote,
+        remove: BTreeSet::new(),
+    };
+    admin
+        .change(Request::Change {
+            expected: read(body)?.configuration_index,
+            change,
+        })
+        .await
+}
+
+async fn remove<G: Group>(
+    State(admin): State<Arc<Admin<G>>>,
+    Path(member): Path<String>,
+    body: Body<ChangeMember>,
+) -> Answer {
+    let remove = BTreeSet::from([id(&member, "id")?]);
+    let change = Change::Reconfigure {
+        promote: BTreeSet::new(),
+        remove,
+    };
+    admin
+        .change(Request::Change {
+            expected: read(body)?.configuration_index,
+            change,
+        })
+        .await
+}
+
+async fn transfer<G: Group>(
+    State(admin): State<Arc<Admin<G>>>,
+    body: Body<TransferLeader>,
+) -> Answer {
+    let to = read(body)?.to.map(|to| id(&to, "to")).transpose()?;
+    admin.change(Request::Transfer { to }).await
+}
+
+async fn snapshot<G: Group>(State(admin): State<Arc<Admin<G>>>) -> Answer {
+    admin.change(Request::Snapshot).await
+}
+
+fn read<T>(body: Body<T>) -> Result<T, Refusal> {
+    match body {
+        Ok(Json(body)) => Ok(body),
+        Err(error) => Err(bad_request("body", format!("{}.", error.body_text()))),
+    }
+}
+
+fn id(text: &str, field: &str) -> Result<MemberId, Refusal> {
+    parse_id(text).ok_or_else(|| {
+        bad_request(
+            field,
+            "It is no identity: 16 hexadecimal digits, as /status shows it.",
+        )
+    })
+}

@@ -1,0 +1,117 @@
+//! The data folder: one process at a time, identity first, then the state store.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use quorate_group::Disks;
+use quorate_group_core::open_identity;
+use quorate_raft::MemberId;
+use quorate_rocks::{RocksOptions, RocksStore};
+use quorate_store::{Disk, FileSystem, MapStore, RealFs, StateError, StateStore};
+
+use crate::settings::MemberSettings;
+
+/// The folder of the state store.
+const STATE: &str = "state";
+/// The file that makes a folder a member's.
+const IDENTITY: &str = "identity";
+
+/// The opened data folder.
+pub struct Data {
+    /// What the groups live on.
+    pub disks: Disks,
+    /// Held as long as the process lives.
+    _lock: File,
+}
+
+/// Opens the data folder. Blocks.
+pub fn open(settings: &MemberSettings) -> anyhow::Result<Data> {
+    let dir = &settings.data_dir;
+    let disk = RealFs::open(dir).with_context(|| {
+        format!(
+            "data-dir: {} cannot be used; give a folder that this user may write to",
+            dir.display()
+        )
+    })?;
+    let lock = lock(dir)?;
+    let foreign = !disk.list(Path::new(STATE))?.is_empty()
+        && !disk
+            .list(Path::new(""))?
+            .iter()
+            .any(|name| name == IDENTITY);
+    if foreign {
+        bail!(
+            "data-dir: {} holds `{STATE}` but no identity: it is not a member's, or lost its identity; use an empty folder",
+            dir.display()
+        );
+    }
+    let disk = seam(disk);
+    let drawn = MemberId(fastrand::u64(1..));
+    let mut identity = open_identity(&disk, &settings.cluster, drawn)
+        .with_context(|| format!("data-dir: {}", dir.display()))?;
+    if let Some(removed) = identity.set_aside {
+        tracing::info!(%removed, new = %identity.id, "the earlier identity was removed from its group: its data was set aside, this is a new member");
+    }
+    let store: Arc<dyn StateStore> = match RocksStore::open(
+        &dir.join(STATE),
+        &RocksOptions::default(),
+    ) {
+        Ok(store) => Arc::new(store),
+        Err(StateError::Corrupt(why)) => {
+            // The member still starts, to say so: it neither votes nor serves, and is replaced.
+            let why = format!(
+                "the state store cannot be trusted: {why}; remove this member and give it an empty folder"
+            );
+            tracing::error!(why, "damaged");
+            identity.damage.get_or_insert(why);
+            Arc::new(MapStore::default())
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("data-dir: {}", dir.join(STATE).display()));
+        }
+    };
+    Ok(Data {
+        disks: Disks {
+            disk,
+            identity,
+            store,
+        },
+        _lock: lock,
+    })
+}
+
+/// Two processes on one log would destroy it.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let folder = File::open(dir).with_context(|| format!("data-dir: {}", dir.display()))?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!(
+                "data-dir: another process uses {}; stop it, or give this member a folder of its own",
+                dir.display()
+            )
+        }
+        Err(std::fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+            Ok(folder)
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("data-dir: {} cannot be locked", dir.display()))
+        }
+    }
+}
+
+#[cfg(not(feature = "unsafe-no-sync"))]
+fn seam(disk: RealFs) -> Disk {
+    Arc::new(disk)
+}
+
+#[cfg(feature = "unsafe-no-sync")]
+fn seam(disk: RealFs) -> Disk {
+    tracing::error!(
+        "THIS BUILD SYNCS NOTHING (feature unsafe-no-sync): a power cut loses acknowledged writes. For tests only."
+    );
+    Arc::new(crate::no_sync::NoSync(Arc::new(disk)))
+}

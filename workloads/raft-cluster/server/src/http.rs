@@ -1,0 +1,171 @@
+//! The client API over HTTP.
+
+mod admission;
+mod batch;
+mod conditions;
+mod keys;
+mod observe;
+mod outcome;
+mod pages;
+mod problems;
+mod read;
+mod session;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod uri;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderName, Method, Uri};
+use axum::Router;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use quorate_group_core::{Refused, Reply, Request};
+use quorate_node::problem::Refusal;
+
+use crate::group::{Group, parse_id};
+use crate::metrics::HttpMetrics;
+use crate::settings::MemberSettings;
+use admission::Admission;
+
+pub use observe::{Observed, observe};
+pub use problems::{bad_request, internal, no_such_method, no_such_path, refused};
+
+/// The store's revision, on every answer that is a success.
+pub const REVISION: HeaderName = HeaderName::from_static("quorate-revision");
+/// How old the state behind a stale answer may be, in milliseconds.
+pub const MAX_AGE: HeaderName = HeaderName::from_static("quorate-max-age-ms");
+
+/// The group answers within the request timeout by itself; this is how much longer it is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the handlers share.
+pub struct Api<G> {
+    group: G,
+    settings: MemberSettings,
+    admission: Admission,
+}
+
+impl<G: Group> Api<G> {
+    /// The API of a group.
+    pub fn new(group: G, settings: MemberSettings) -> Self {
+        let admission = Admission::new(settings.max_pending_requests, settings.max_pending_bytes);
+        Self {
+            group,
+            settings,
+            admission,
+        }
+    }
+
+    /// The routes of the client listener.
+    pub fn routes(self, metrics: HttpMetrics) -> Router {
+        let keys = || {
+            get(keys::get::<G>)
+                .put(keys::put::<G>)
+                .delete(keys::delete::<G>)
+                .fallback(method_fallback)
+        };
+        let routes = Router::new()
+            .route("/kv", get(pages::page::<G>).fallback(method_fallback))
+            .route("/kv/", keys())
+            .route("/kv/{*key}", keys())
+            .route(
+                "/kv:batch",
+                post(batch::batch::<G>).fallback(method_fallback),
+            )
+            .route(
+                "/sessions",
+                post(sessions::open::<G>).fallback(method_fallback),
+            )
+            .route(
+                "/sessions/{id}",
+                axum::routing::delete(sessions::close::<G>).fallback(method_fallback),
+            )
+            .fallback(path_fallback)
+            .with_state(Arc::new(self));
+        observe(
+            routes,
+            Observed {
+                listener: "client",
+                metrics,
+            },
+        )
+    }
+
+    /// Asks the group; what it does not answer in time is unknown.
+    async fn ask(&self, request: Request) -> (Reply, Option<String>) {
+        let patience = self.settings.request_timeout() + PATIENCE;
+        let reply = tokio::time::timeout(patience, self.group.request(request))
+            .await
+            .unwrap_or(Reply::Unknown);
+        let leader = match &reply {
+            Reply::Refused(why) => self.leader_url(why),
+            Reply::Unknown => self.leader_url(&Refused::NoLeader { hint: None }),
+            _ => None,
+        };
+        (reply, leader)
+    }
+
+    /// Where the leader's clients are served: the host of its peer address, and the port that is ours too, since
+    /// all members of a cluster are configured alike.
+    fn leader_url(&self, why: &Refused) -> Option<String> {
+        let status = self.group.status()?;
+        let hint = match why {
+            Refused::NoLeader { hint: Some(id) } => Some(*id),
+            _ => status.leader.as_deref().and_then(parse_id),
+        }?;
+        let member = status
+            .configuration
+            .members
+            .iter()
+            .find(|member| parse_id(&member.id) == Some(hint))?;
+        let (host, _) = member.address.rsplit_once(':')?;
+        let scheme = if self.settings.tls_dir.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        Some(format!("{scheme}://{host}:{}", self.settings.client_port))
+    }
+
+    /// Reads a body of at most `limit` bytes, in time.
+    async fn body(
+        &self,
+        body: axum::body::Body,
+        limit: usize,
+        field: &str,
+        limit_name: &str,
+    ) -> Result<Bytes, Refusal> {
+        match tokio::time::timeout(
+            self.settings.request_timeout(),
+            axum::body::to_bytes(body, limit),
+        )
+        .await
+        {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) if is_too_long(&error) => {
+                Err(problems::too_large(field, limit_name, limit))
+            }
+            Ok(Err(error)) => Err(bad_request(
+                field,
+                format!("The body cannot be read: {error}."),
+            )),
+            Err(_) => Err(problems::slow_body()),
+        }
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error)
+        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+async fn path_fallback(uri: Uri) -> Refusal {
+    no_such_path(uri.path())
+}
+
+async fn method_fallback(method: Method) -> Refusal {
+    no_such_method(method.as_str())
+}

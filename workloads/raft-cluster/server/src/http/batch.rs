@@ -1,0 +1,241 @@
+//! `POST /kv:batch`: conditions and writes, all or nothing, with one revision.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderMap, Uri};
+use quorate_node::problem::Refusal;
+use quorate_raft_cluster_core::{Command, Condition, Expect, Invalid, Operation, OperationResult};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::outcome::Asked;
+use super::problems::{bad_request, too_large};
+use super::uri::{Parameters, check_key};
+use super::{Api, REVISION, session};
+use crate::group::Group;
+use crate::settings::MemberSettings;
+
+/// Bytes in JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base64(pub Bytes);
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text.as_bytes()).map_err(|error| {
+            serde::de::Error::custom(format!("no base64 (RFC 4648, section 4): {error}"))
+        })?;
+        Ok(Self(bytes.into()))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BatchBody {
+    #[serde(default)]
+    conditions: Vec<ConditionBody>,
+    #[serde(default)]
+    operations: Vec<OperationBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConditionBody {
+    key: Base64,
+    revision: Option<u64>,
+    exists: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+enum OperationBody {
+    Put { key: Base64, value: Base64 },
+    Delete { key: Base64 },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchAnswer {
+    revision: u64,
+    results: Vec<ResultBody>,
+}
+
+/// What an operation found: whether the key existed, and at which revision it was last changed before.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResultBody {
+    existed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_revision: Option<u64>,
+}
+
+impl From<OperationResult> for ResultBody {
+    fn from(result: OperationResult) -> Self {
+        let existed = result.previous > 0;
+        Self {
+            existed,
+            previous_revision: existed.then_some(result.previous),
+        }
+    }
+}
+
+/// `POST /kv:batch`
+pub async fn batch<G: Group>(
+    State(api): State<Arc<Api<G>>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Parameters::of(&uri, &[])?;
+    for name in [IF_MATCH, IF_NONE_MATCH] {
+        if headers.contains_key(&name) {
+            return Err(bad_request(
+                name.as_str(),
+                "A batch has its conditions in its body.",
+            ));
+        }
+    }
+    let session = session::of_write(&headers)?;
+    let (limit, limit_name) = (api.settings.max_batch_bytes, "max-batch-bytes");
+    let mut admitted = api.admission.admit(&headers, limit, "body", limit_name)?;
+    let bytes = api.body(body, limit, "body", limit_name).await?;
+    admitted.shrink(bytes.len());
+    let command = command(&bytes, &api.settings)?;
+    drop(bytes);
+    let done = api.write(&Asked::Batch, &command, session).await?;
+    let results = done.results.into_iter().map(ResultBody::from).collect();
+    let answer = BatchAnswer {
+        revision: done.revision,
+        results,
+    };
+    Ok((
+        done.status,
+        [(REVISION, done.revision.to_string())],
+        Json(answer),
+    )
+        .into_response())
+}
+
+/// Reads a batch; whatever is wrong is named by its place in the body.
+fn command(bytes: &[u8], settings: &MemberSettings) -> Result<Command, Refusal> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let body: BatchBody = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        bad_request(
+            if path == "." { "body" } else { &path },
+            format!("{}.", error.inner()),
+        )
+    })?;
+    json.end()
+        .map_err(|error| bad_request("body", format!("{error}.")))?;
+    for (field, length) in [
+        ("conditions", body.conditions.len()),
+        ("operations", body.operations.len()),
+    ] {
+        if length > settings.max_batch_operations {
+            return Err(bad_request(
+                field,
+                format!(
+                    "There are {length}; max-batch-operations allows {}.",
+                    settings.max_batch_operations
+                ),
+            ));
+        }
+    }
+    let conditions = (0..)
+        .zip(body.conditions)
+        .map(|(at, body)| condition(at, body, settings))
+        .collect::<Result<_, _>>()?;
+    let operations = (0..)
+        .zip(body.operations)
+        .map(|(at, body)| operation(at, body, settings))
+        .collect::<Result<_, _>>()?;
+    let command = Command {
+        conditions,
+        operations,
+    };
+    command.check().map_err(|invalid| match invalid {
+        Invalid::WrittenTwice(at) => bad_request(
+            &format!("operations[{at}].key"),
+            "An earlier operation writes the same key. Write each key once.",
+        ),
+        Invalid::Empty | Invalid::Undecodable(_) => bad_request(
+            "operations",
+            "The batch has neither conditions nor operations.",
+        ),
+    })?;
+    Ok(command)
+}
+
+fn condition(
+    at: usize,
+    body: ConditionBody,
+    settings: &MemberSettings,
+) -> Result<Condition, Refusal> {
+    check_key(
+        &body.key.0,
+        &format!("conditions[{at}].key"),
+        settings.max_key_bytes,
+    )?;
+    let expect = match (body.revision, body.exists) {
+        (Some(revision), None) => Expect::Revision(revision),
+        (None, Some(true)) => Expect::Exists,
+        (None, Some(false)) => Expect::Missing,
+        _ => {
+            return Err(bad_request(
+                &format!("conditions[{at}]"),
+                "It needs either `revision` or `exists`.",
+            ));
+        }
+    };
+    Ok(Condition {
+        key: body.key.0,
+        expect,
+    })
+}
+
+fn operation(
+    at: usize,
+    body: OperationBody,
+    settings: &MemberSettings,
+) -> Result<Operation, Refusal> {
+    let operation = match body {
+        OperationBody::Put { key, value } if value.0.len() > settings.max_value_bytes => {
+            drop(key);
+            return Err(too_large(
+                &format!("operations[{at}].put.value"),
+                "max-value-bytes",
+                settings.max_value_bytes,
+            ));
+        }
+        OperationBody::Put { key, value } => Operation::Put {
+            key: key.0,
+            value: value.0,
+        },
+        OperationBody::Delete { key } => Operation::Delete { key: key.0 },
+    };
+    let kind = if matches!(operation, Operation::Put { .. }) {
+        "put"
+    } else {
+        "delete"
+    };
+    check_key(
+        operation.key(),
+        &format!("operations[{at}].{kind}.key"),
+        settings.max_key_bytes,
+    )?;
+    Ok(operation)
+}

@@ -1,0 +1,94 @@
+//! Linearizable and stale reads of this member's own state.
+
+use http::{HeaderMap, HeaderValue};
+use quorate_group_core::Request;
+use quorate_node::problem::Refusal;
+use quorate_raft_cluster_core::View;
+use quorate_store::StateError;
+
+use super::problems::{bad_request, installing, internal};
+use super::uri::Parameters;
+use super::{Api, MAX_AGE, outcome};
+use crate::GROUP;
+use crate::group::Group;
+
+/// The parameter that chooses.
+pub const CONSISTENCY: &str = "consistency";
+
+/// What a read may miss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Nothing that was acknowledged before it began.
+    #[default]
+    Linearizable,
+    /// What the answer's `Quorate-Max-Age-Ms` says.
+    Stale,
+}
+
+impl Consistency {
+    /// As asked.
+    pub fn of(parameters: &Parameters) -> Result<Self, Refusal> {
+        match parameters.word(CONSISTENCY) {
+            None | Some(b"linearizable") => Ok(Self::Linearizable),
+            Some(b"stale") => Ok(Self::Stale),
+            Some(_) => Err(bad_request(CONSISTENCY, "It is `linearizable` or `stale`.")),
+        }
+    }
+}
+
+/// What was read.
+pub struct Seen<T> {
+    /// The value.
+    pub value: T,
+    /// The header that bounds its age, of a stale read.
+    pub age: HeaderMap,
+}
+
+impl<G: Group> Api<G> {
+    /// Reads from a frozen view of the state, as fresh as asked. A point read is a look-up in memory more often than
+    /// not, so it is done here and not on another thread.
+    pub(super) async fn read<T>(
+        &self,
+        consistency: Consistency,
+        read: impl FnOnce(&View<'_>) -> Result<T, StateError>,
+    ) -> Result<Seen<T>, Refusal> {
+        let _admitted = self
+            .admission
+            .admit(&HeaderMap::new(), 0, "body", "a read's")?;
+        let sent = match consistency {
+            Consistency::Linearizable => {
+                let (reply, leader) = self.ask(Request::Read).await;
+                outcome::of_read(reply, leader)?;
+                None
+            }
+            Consistency::Stale => {
+                let (reply, leader) = self.ask(Request::StaleRead).await;
+                outcome::of_stale_read(reply, leader)?
+            }
+        };
+        let value = self.look(read)?;
+        let mut age = HeaderMap::new();
+        if let Some(sent) = sent {
+            // The clock is read last and rounded up: the bound must hold for what was read before.
+            let elapsed = self.group.now().saturating_sub(sent);
+            age.insert(MAX_AGE, HeaderValue::from(elapsed.as_millis() as u64 + 1));
+        }
+        Ok(Seen { value, age })
+    }
+
+    /// Reads from a frozen view of the state as it is.
+    pub(super) fn look<T>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, StateError>,
+    ) -> Result<T, Refusal> {
+        let view = self.group.view().map_err(failed)?.ok_or_else(installing)?;
+        read(&View::new(&*view, GROUP)).map_err(failed)
+    }
+}
+
+fn failed(error: StateError) -> Refusal {
+    tracing::error!(%error, "the state cannot be read");
+    internal(format!(
+        "This member cannot read its state: {error}. Use another member."
+    ))
+}

@@ -1,0 +1,378 @@
+//! The member's settings.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use quorate_node::config::{Faults, Settings};
+use quorate_node::telemetry::{LogFilter, LogFormat};
+use serde::Serialize;
+
+/// Everything that can be set, from outside in: who the member is, where it listens, how it behaves, its limits.
+#[derive(Clone, Debug, clap::Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberSettings {
+    /// UID of the resource that the member belongs to; members of another cluster are refused
+    #[arg(long)]
+    pub cluster: String,
+    /// Name of the member, which is its pod's name
+    #[arg(long)]
+    pub name: String,
+    /// Folder for log, state, snapshots and identity
+    #[arg(long)]
+    pub data_dir: PathBuf,
+    /// Own IP address: listeners bind to it and connections to peers leave from it
+    #[arg(long)]
+    pub bind_address: IpAddr,
+    /// DNS name and port at which the peers reach this member, as name-0.name-peers.default.svc:7071
+    #[arg(long)]
+    pub peer_address: String,
+    /// Port of the HTTP API for clients
+    #[arg(long, default_value_t = 7070)]
+    pub client_port: u16,
+    /// Port for the other members
+    #[arg(long, default_value_t = 7071)]
+    pub peer_port: u16,
+    /// Port for changes by the operator
+    #[arg(long, default_value_t = 7072)]
+    pub admin_port: u16,
+    /// Port of /livez, /readyz, /metrics and /status
+    #[arg(long, default_value_t = 7073)]
+    pub health_port: u16,
+    /// File of lines `IP NAME`, looked at before DNS and read again when it changes
+    #[arg(long)]
+    pub hosts_file: Option<PathBuf>,
+    /// Folder with tls.crt, tls.key and ca.crt: turns TLS on; read again when they change
+    #[arg(long)]
+    pub tls_dir: Option<PathBuf>,
+
+    /// Without a leader for this long (to twice as long, at random) a member stands for election
+    #[arg(long, default_value_t = 1000)]
+    pub election_timeout_ms: u64,
+    /// How often the leader says that it is there
+    #[arg(long, default_value_t = 100)]
+    pub heartbeat_interval_ms: u64,
+    /// The log is cut after so many entries
+    #[arg(long, default_value_t = 10_000)]
+    pub compact_after_entries: u64,
+    /// The log is cut after so many bytes
+    #[arg(long, default_value_t = 64 << 20)]
+    pub compact_after_bytes: u64,
+    /// So many entries stay when the log is cut, for members that lag a little
+    #[arg(long, default_value_t = 5_000)]
+    pub keep_entries: u64,
+    /// A member that is further behind than this is not ready
+    #[arg(long, default_value_t = 1_000)]
+    pub lag_bound_entries: u64,
+    /// With less free space than this on the data folder's disk, client writes are refused
+    #[arg(long, default_value_t = 64 << 20)]
+    pub free_space_reserve_bytes: u64,
+
+    /// Longest key
+    #[arg(long, default_value_t = 4096)]
+    pub max_key_bytes: usize,
+    /// Longest value
+    #[arg(long, default_value_t = 1 << 20)]
+    pub max_value_bytes: usize,
+    /// Conditions and operations of a batch, each
+    #[arg(long, default_value_t = 128)]
+    pub max_batch_operations: usize,
+    /// Longest body of a batch
+    #[arg(long, default_value_t = 4 << 20)]
+    pub max_batch_bytes: usize,
+    /// Most entries of a page
+    #[arg(long, default_value_t = 1_000)]
+    pub max_page_entries: usize,
+    /// Bytes of requests that may wait
+    #[arg(long, default_value_t = 64 << 20)]
+    pub max_pending_bytes: usize,
+    /// Requests that may wait
+    #[arg(long, default_value_t = 10_000)]
+    pub max_pending_requests: usize,
+    /// Connections of clients at a time
+    #[arg(long, default_value_t = 4_096)]
+    pub max_connections: usize,
+    /// Sessions at a time
+    #[arg(long, default_value_t = 10_000)]
+    pub max_sessions: usize,
+    /// A session that does not say how long lives so long after its last write
+    #[arg(long, default_value_t = 60_000)]
+    pub session_lifetime_ms: u64,
+    /// After this a request is answered, whatever is known of it by then
+    #[arg(long, default_value_t = 5_000)]
+    pub request_timeout_ms: u64,
+    /// After SIGTERM, requests under way have so long to end
+    #[arg(long, default_value_t = 10_000)]
+    pub drain_timeout_ms: u64,
+
+    /// Look of the log lines
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+    /// What is logged, in the words of tracing's EnvFilter
+    #[arg(long, default_value = "info")]
+    pub log_filter: LogFilter,
+}
+
+impl MemberSettings {
+    /// Where a listener binds.
+    pub fn listen(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.bind_address, port)
+    }
+
+    /// After this a request is answered.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// Requests under way have so long to end.
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+}
+
+impl Settings for MemberSettings {
+    fn check(&self, faults: &mut Faults) {
+        for (id, text) in [("cluster", &self.cluster), ("name", &self.name)] {
+            if text.is_empty()
+                || text.len() > 253
+                || !text
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            {
+                faults.add(id, "must be 1 to 253 letters, digits, `-`, `.` or `_`");
+            }
+        }
+        check_peer_address(&self.peer_address, faults);
+        self.check_ports(faults);
+        self.check_times(faults);
+        self.check_limits(faults);
+    }
+}
+
+impl MemberSettings {
+    fn check_ports(&self, faults: &mut Faults) {
+        let ports = [
+            ("client_port", self.client_port),
+            ("peer_port", self.peer_port),
+            ("admin_port", self.admin_port),
+            ("health_port", self.health_port),
+        ];
+        for (at, (id, port)) in ports.iter().enumerate() {
+            if *port == 0 {
+                faults.add(id, "must not be 0: peers and the operator must know it");
+            } else if ports[..at].iter().any(|(_, other)| other == port) {
+                faults.add(
+                    id,
+                    format_args!("{port} is the port of another listener too; each needs its own"),
+                );
+            }
+        }
+    }
+
+    fn check_times(&self, faults: &mut Faults) {
+        if self.heartbeat_interval_ms == 0 {
+            faults.add("heartbeat_interval_ms", "must be at least 1");
+        }
+        if self.election_timeout_ms < self.heartbeat_interval_ms.saturating_mul(3) {
+            faults.add(
+                "election_timeout_ms",
+                format_args!("must be at least 3 times the heartbeat interval of {} ms: one lost heartbeat must not depose a leader", self.heartbeat_interval_ms),
+            );
+        }
+        if !SESSION_LIFETIMES_MS.contains(&self.session_lifetime_ms) {
+            faults.add(
+                "session_lifetime_ms",
+                format_args!(
+                    "must be {} to {}",
+                    SESSION_LIFETIMES_MS.start(),
+                    SESSION_LIFETIMES_MS.end()
+                ),
+            );
+        }
+        if self.request_timeout_ms == 0 {
+            faults.add("request_timeout_ms", "must be at least 1");
+        }
+    }
+
+    fn check_limits(&self, faults: &mut Faults) {
+        let least_one = [
+            ("compact_after_entries", self.compact_after_entries),
+            ("compact_after_bytes", self.compact_after_bytes),
+            ("lag_bound_entries", self.lag_bound_entries),
+            ("max_key_bytes", self.max_key_bytes as u64),
+            ("max_value_bytes", self.max_value_bytes as u64),
+            ("max_batch_operations", self.max_batch_operations as u64),
+            ("max_batch_bytes", self.max_batch_bytes as u64),
+            ("max_page_entries", self.max_page_entries as u64),
+            ("max_pending_requests", self.max_pending_requests as u64),
+            ("max_connections", self.max_connections as u64),
+            ("max_sessions", self.max_sessions as u64),
+        ];
+        for (id, value) in least_one {
+            if value == 0 {
+                faults.add(id, "must be at least 1");
+            }
+        }
+        for (id, value, most) in [
+            ("max_key_bytes", self.max_key_bytes, 32 << 10),
+            ("max_value_bytes", self.max_value_bytes, MAX_COMMAND_BYTES),
+            ("max_batch_bytes", self.max_batch_bytes, MAX_COMMAND_BYTES),
+            ("max_connections", self.max_connections, 1 << 20),
+        ] {
+            if value > most {
+                faults.add(id, format_args!("must be at most {most}"));
+            }
+        }
+        let largest = self.max_value_bytes.max(self.max_batch_bytes)
+            + self.max_key_bytes
+            + COMMAND_OVERHEAD_BYTES;
+        if self.max_pending_bytes < largest || self.max_pending_bytes > u32::MAX as usize {
+            faults.add(
+                "max_pending_bytes",
+                format_args!(
+                    "must be {largest} (the largest request that is allowed) to {}",
+                    u32::MAX
+                ),
+            );
+        }
+        if self.keep_entries > self.compact_after_entries {
+            faults.add(
+                "keep_entries",
+                format_args!(
+                    "must be at most compact-after-entries ({})",
+                    self.compact_after_entries
+                ),
+            );
+        }
+    }
+}
+
+/// How long a session may be asked to live, in milliseconds.
+pub const SESSION_LIFETIMES_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600_000;
+
+/// What encoding adds to a command's keys and values.
+const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
+
+/// A command must fit into one message between members.
+const MAX_COMMAND_BYTES: usize = 7 << 20;
+
+/// Configurations keep this address, and addresses of pods change.
+fn check_peer_address(address: &str, faults: &mut Faults) {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    if port.parse::<u16>().is_ok_and(|port| port > 0) && !host.is_empty() {
+        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+            faults.add("peer_address", format_args!("{host} is an IP address, which may be another's tomorrow; give a DNS name (or a name in the hosts file)"));
+        }
+    } else {
+        faults.add(
+            "peer_address",
+            format_args!(
+                "{address} is no DNS name and port, as name-0.name-peers.default.svc:7071"
+            ),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_node::config::{Loaded, Program, load_from};
+
+    use super::*;
+
+    const GOOD: [&str; 6] = [
+        "member",
+        "--cluster=c1",
+        "--name=a-0",
+        "--data-dir=/tmp/a",
+        "--bind-address=127.1.0.1",
+        "--peer-address=a-0.a:7071",
+    ];
+
+    fn load(more: &[&str]) -> Result<Loaded<MemberSettings>, String> {
+        let arguments = GOOD.iter().chain(more).map(Into::into).collect();
+        load_from(
+            Program {
+                name: "member",
+                version: "1",
+                about: "",
+            },
+            arguments,
+            &|_| None,
+        )
+        .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_must_be_given_is_enough() {
+        let Loaded::Run(settings) = load(&[]).unwrap() else {
+            panic!("nothing to print")
+        };
+        assert_eq!(
+            settings.listen(settings.client_port).to_string(),
+            "127.1.0.1:7070"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let table: [(&[&str], &str); 9] = [
+            (&["--admin-port=7070"], "--admin-port"),
+            (&["--client-port=0"], "must not be 0"),
+            (
+                &["--election-timeout-ms=200"],
+                "3 times the heartbeat interval of 100 ms",
+            ),
+            (&["--keep-entries=20000"], "--keep-entries"),
+            (&["--max-pending-bytes=5"], "--max-pending-bytes"),
+            (&["--max-value-bytes=99999999"], "must be at most 7340032"),
+            (&["--max-page-entries=0"], "--max-page-entries"),
+            (&["--session-lifetime-ms=1"], "--session-lifetime-ms"),
+            (&["--log-filter=info,a=loud"], "--log-filter"),
+        ];
+        for (more, words) in table {
+            let error = load(more).unwrap_err();
+            assert!(error.contains(words), "{more:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_peer_address_is_a_name_and_a_port() {
+        for (address, words) in [
+            ("a", "no DNS name and port"),
+            (":7071", "no DNS name"),
+            ("127.1.0.1:7071", "is an IP address"),
+            ("[::1]:7071", "is an IP address"),
+        ] {
+            let mut faults = Faults::default();
+            check_peer_address(address, &mut faults);
+            let told = format!("{faults:?}");
+            assert!(told.contains(words), "{address}: {told}");
+        }
+    }
+
+    #[test]
+    fn the_printed_configuration_is_a_configuration() {
+        let Loaded::Print(text) = load(&["--print-config"]).unwrap() else {
+            panic!("not printed")
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &text).unwrap();
+        let arguments = vec![
+            "member".into(),
+            "--config".into(),
+            file.path().into(),
+            "--print-config".into(),
+        ];
+        let again = load_from::<MemberSettings>(
+            Program {
+                name: "member",
+                version: "1",
+                about: "",
+            },
+            arguments,
+            &|_| None,
+        )
+        .unwrap();
+        assert!(matches!(again, Loaded::Print(again) if again == text));
+    }
+}

@@ -1,0 +1,162 @@
+//! What the member tells of itself at `/status` and `/readyz`.
+
+use quorate_group::NodeStatus;
+use quorate_node::health::Member;
+use quorate_wire::{MemberState, MemberStatus, STATUS_VERSION};
+use tokio_util::sync::CancellationToken;
+
+use crate::{GROUP, VERSION};
+
+/// The highest feature level that this build can write (DESIGN, section 4).
+const FEATURE_LEVEL: u32 = 1;
+
+/// The member as the health listener sees it.
+pub struct Face {
+    /// The resource's UID.
+    pub cluster: String,
+    /// The member's name.
+    pub name: String,
+    /// No certificates were given.
+    pub insecure: bool,
+    /// The latest status of the group's node.
+    pub node: tokio::sync::watch::Receiver<std::sync::Arc<NodeStatus>>,
+    /// Cancelled when the member stops.
+    pub stop: CancellationToken,
+}
+
+impl Member for Face {
+    fn status(&self) -> MemberStatus {
+        let node = self.node.borrow().clone();
+        MemberStatus {
+            schema: STATUS_VERSION.into(),
+            kind: "RaftCluster".into(),
+            name: self.name.clone(),
+            version: VERSION.into(),
+            feature_level: FEATURE_LEVEL,
+            cluster: self.cluster.clone(),
+            incarnation: node.id.to_string(),
+            state: node.state,
+            reason: reason(&node),
+            ready: self.readiness().is_ok(),
+            insecure: self.insecure || cfg!(feature = "unsafe-no-sync"),
+            restart_blockers: node.restart_blockers.clone(),
+            groups: node.groups.clone(),
+        }
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        if self.stop.is_cancelled() {
+            return Err("the member is stopping".into());
+        }
+        readiness(&self.node.borrow())
+    }
+}
+
+/// Why the member is not running, or what is wrong with the build.
+fn reason(node: &NodeStatus) -> Option<String> {
+    let unsafe_build = cfg!(feature = "unsafe-no-sync")
+        .then(|| "this build (unsafe-no-sync) syncs nothing to disk: a power cut loses acknowledged writes".to_owned());
+    node.reason.clone().or(unsafe_build)
+}
+
+/// A voter or learner within its lag bound that knows a leader can serve.
+fn readiness(node: &NodeStatus) -> Result<(), String> {
+    if cfg!(feature = "broken-build") {
+        return Err("this build is broken on purpose".into());
+    }
+    match node.state {
+        MemberState::Running => {}
+        MemberState::Empty => {
+            return Err(
+                "the member belongs to no group yet: it waits to be bootstrapped or added".into(),
+            );
+        }
+        MemberState::Damaged | MemberState::Removed => {
+            return Err(node
+                .reason
+                .clone()
+                .unwrap_or_else(|| format!("the member is {:?}", node.state)));
+        }
+    }
+    let Some(group) = node.group(GROUP) else {
+        return Err(format!("the member does not belong to group {GROUP} yet"));
+    };
+    if group.leader.is_none() {
+        return Err("no leader is known".into());
+    }
+    if !group.caught_up {
+        return Err(format!(
+            "the member is further behind than lag-bound-entries: applied {} of {}",
+            group.applied, group.commit
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(all(test, not(feature = "broken-build")))]
+mod tests {
+    use quorate_raft::MemberId;
+    use quorate_wire::{GroupStatus, Role};
+
+    use super::*;
+
+    fn node(state: MemberState, groups: Vec<GroupStatus>) -> NodeStatus {
+        NodeStatus {
+            id: MemberId(1),
+            state,
+            reason: None,
+            ready: true,
+            restart_blockers: vec![],
+            groups,
+            contacts: Default::default(),
+        }
+    }
+
+    fn group(role: Role, leader: Option<&str>, caught_up: bool) -> GroupStatus {
+        let leader = leader.map(Into::into);
+        GroupStatus {
+            group: 1,
+            role,
+            term: 1,
+            leader,
+            last: 9,
+            commit: 9,
+            applied: 9,
+            caught_up,
+            configuration: Default::default(),
+        }
+    }
+
+    #[test]
+    fn ready_is_a_member_near_a_leader() {
+        let running = |group| node(MemberState::Running, vec![group]);
+        let leader = Some("0000000000000001");
+        let table = [
+            (running(group(Role::Leader, leader, true)), None),
+            (running(group(Role::Follower, leader, true)), None),
+            (running(group(Role::Learner, leader, true)), None),
+            (
+                running(group(Role::Follower, leader, false)),
+                Some("lag-bound-entries"),
+            ),
+            (
+                running(group(Role::Candidate, None, true)),
+                Some("no leader is known"),
+            ),
+            (node(MemberState::Running, vec![]), Some("group 1")),
+            (
+                node(MemberState::Empty, vec![]),
+                Some("bootstrapped or added"),
+            ),
+            (node(MemberState::Damaged, vec![]), Some("Damaged")),
+            (node(MemberState::Removed, vec![]), Some("Removed")),
+        ];
+        for (node, words) in table {
+            match (readiness(&node), words) {
+                (Ok(()), None) => {}
+                (Err(why), Some(words)) => assert!(why.contains(words), "{why}"),
+                (got, wanted) => panic!("{node:?}: {got:?}, not {wanted:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Disks that are damaged or full, peers of another cluster.
+
+use std::time::{Duration, Instant};
+
+use quorate_wire::{AddLearner, MemberState};
+use rustix::process::Signal;
+
+use crate::cluster::{Cluster, DEADLINE, files};
+
+#[tokio::test]
+async fn an_empty_member_says_what_it_waits_for() {
+    let cluster = Cluster::start(1, &[]).await;
+    let member = &cluster.members[0];
+    let status = member.status().await.unwrap();
+    assert_eq!(
+        (status.state, status.ready, status.insecure),
+        (MemberState::Empty, false, true)
+    );
+    assert!(member.logged().contains("insecure"));
+    let ready = member.health("/readyz").await.unwrap();
+    assert!(
+        ready.status == 503 && ready.told().1.contains("bootstrapped"),
+        "{ready:?}"
+    );
+    assert_eq!(member.health("/livez").await.unwrap().status, 200);
+    let written = member.client("PUT", "/kv/a", &[], "v").await;
+    assert!(
+        written.status == 503 && !written.header("retry-after").is_empty(),
+        "{written:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_said_and_not_served() {
+    let mut cluster = Cluster::group(1, &[]).await;
+    let member = &mut cluster.members[0];
+    for at in 0..200 {
+        assert_eq!(
+            member
+                .client("PUT", &format!("/kv/{at}"), &[], &"v".repeat(1000))
+                .await
+                .status,
+            201
+        );
+    }
+    let identity = member.status().await.unwrap().incarnation;
+    member.stop(Signal::KILL).await;
+    let log = files(&member.dir.join("log"))
+        .into_iter()
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[20_000] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+
+    member.start();
+    let status = member
+        .until("it is damaged", |status| {
+            status.state == MemberState::Damaged
+        })
+        .await;
+    assert_eq!((status.ready, status.incarnation), (false, identity));
+    let reason = status.reason.unwrap();
+    assert!(
+        reason.contains("remove") || reason.contains("replace"),
+        "{reason}"
+    );
+    assert_eq!(member.health("/readyz").await.unwrap().told().0, 503);
+    let read = member
+        .client("GET", "/kv/1?consistency=stale", &[], "")
+        .await;
+    assert_eq!(read.status, 503, "{read:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_state_is_said_and_not_served() {
+    let mut cluster = Cluster::group(1, &[]).await;
+    let member = &mut cluster.members[0];
+    member.client("PUT", "/kv/a", &[], "v").await;
+    member.stop(Signal::TERM).await;
+    let manifest = files(&member.dir.join("state"))
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("MANIFEST"))
+        .unwrap();
+    std::fs::write(&manifest, "nonsense").unwrap();
+    member.start();
+    let status = member
+        .until("it is damaged", |status| {
+            status.state == MemberState::Damaged
+        })
+        .await;
+    assert!(status.reason.unwrap().contains("give it an empty folder"));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_serves_reads() {
+    let mut cluster = Cluster::group(1, &[]).await;
+    let member = &mut cluster.members[0];
+    member.client("PUT", "/kv/a", &[], "v").await;
+    member.stop(Signal::TERM).await;
+    member
+        .flags
+        .retain(|flag| !flag.starts_with("--free-space"));
+    member
+        .flags
+        .push(format!("--free-space-reserve-bytes={}", u64::MAX / 2));
+    member.start();
+    member.until("it is ready", |status| status.ready).await;
+    let begun = Instant::now();
+    let refused = loop {
+        let answer = member.client("PUT", "/kv/b", &[], "v").await;
+        if !answer.status.is_success() {
+            break answer;
+        }
+        assert!(begun.elapsed() < DEADLINE, "writes are still taken");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str()),
+        (503, "disk-full")
+    );
+    assert!(
+        refused.told().1.contains("free-space-reserve-bytes")
+            && !refused.header("retry-after").is_empty(),
+        "{refused:?}"
+    );
+    assert_eq!(
+        member.client("GET", "/kv/a", &[], "").await.told(),
+        (200, "v")
+    );
+    assert!(member.logged().contains("free space is below"));
+}
+
+#[tokio::test]
+async fn a_member_of_another_cluster_stays_outside() {
+    let mut cluster = Cluster::start(1, &[]).await;
+    cluster.bootstrap().await;
+    let stranger = cluster.add(&[]);
+    stranger.flags.retain(|flag| !flag.starts_with("--cluster"));
+    stranger.flags.push("--cluster=c-2".into());
+    stranger.start();
+    let (leader, stranger) = (&cluster.members[0], &cluster.members[1]);
+    let id = stranger
+        .until("it can be asked", |_| true)
+        .await
+        .incarnation;
+    let address = "m-1.peers.test:7071".to_owned();
+    let add = |configuration_index| AddLearner {
+        configuration_index,
+        id: id.clone(),
+        name: "m-1".into(),
+        address: address.clone(),
+    };
+    cluster.change("/admin/members", add).await;
+    let begun = Instant::now();
+    while !(leader.logged().contains("cluster") && leader.logged().contains("c-2")) {
+        assert!(begun.elapsed() < DEADLINE, "the refusal is not told");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stranger.status().await.unwrap().state, MemberState::Empty);
+}

@@ -1,0 +1,11 @@
+//! The built binary: one and three members on loopback addresses of their own.
+#![allow(clippy::unwrap_used)]
+
+mod api;
+mod certificates;
+mod client;
+mod cluster;
+mod faults;
+mod group;
+mod sessions;
+mod start;
