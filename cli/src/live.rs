@@ -135,7 +135,9 @@ fn cut(line: &str, width: usize) -> String {
 }
 
 fn width() -> usize {
-    rustix::termios::tcgetwinsize(stdout()).map_or(120, |size| usize::from(size.ws_col).max(20))
+    // A terminal that does not know its size says 0.
+    let columns = rustix::termios::tcgetwinsize(stdout()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { 120 } else { columns }
 }
 
 #[cfg(test)]

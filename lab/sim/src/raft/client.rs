@@ -99,7 +99,7 @@ impl World {
 
     fn attempt(&mut self, number: usize) {
         let now = self.now();
-        let slot = self.rng.usize(..self.slots.len());
+        let slot = self.some_slot();
         let Some(op) = self.clients[number].op.clone() else { return };
         if self.slots[slot].process.is_none() {
             // The connection is refused.
@@ -117,6 +117,13 @@ impl World {
         self.clients[number].ticket = Some(ticket);
         let patience = ms(self.rng.u64(50..900));
         self.queue.after(patience, Event::GiveUp { client: number, ticket });
+    }
+
+    /// A slot that shall hold a member; now and then any.
+    fn some_slot(&mut self) -> usize {
+        let nth = self.rng.usize(..self.admin.wanted.len());
+        let wanted = self.admin.wanted.iter().nth(nth).copied().filter(|_| self.rng.u8(..10) > 0);
+        wanted.unwrap_or_else(|| self.rng.usize(..self.slots.len()))
     }
 
     /// Gives a request to a member.

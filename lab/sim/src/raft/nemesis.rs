@@ -8,6 +8,7 @@ use quorate_raft::MemberId;
 use quorate_store::FileSystem;
 
 use super::counters::Reached;
+use super::process::Slot;
 use super::queue::ms;
 use super::swarm::MAX_MEMBERS;
 use super::world::{Asker, Event, Phase, World};
@@ -45,6 +46,10 @@ impl World {
     }
 
     fn crash(&mut self, slot: usize) {
+        // Half of the time somebody with a write under way, so that there is something to tear.
+        let writes = |place: &Slot| place.process.as_ref().is_some_and(|process| process.syncing);
+        let busy = self.slots.iter().position(writes).filter(|_| self.rng.bool());
+        let slot = busy.unwrap_or(slot);
         let power_loss = self.swarm.power_losses && self.rng.bool();
         self.kill(slot, power_loss);
         let pause = ms(self.rng.u64(..600));

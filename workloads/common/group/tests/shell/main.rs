@@ -4,6 +4,7 @@
 mod cluster;
 mod disk;
 mod lifecycle;
+mod load;
 mod many_groups;
 mod strangers;
 mod traces;
