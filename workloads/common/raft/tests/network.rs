@@ -502,7 +502,7 @@ impl World {
             Act::Compact => self.compact(id),
             Act::SendSnapshots => self.send_snapshots(leader.unwrap_or(id)),
             Act::Crash => self.crash(id),
-            Act::CrashLeader => self.crash(leader.unwrap_or(id)),
+            Act::CrashLeader => leader.into_iter().for_each(|leader| self.crash(leader)),
             Act::Start if self.member(id).is_none() => self.start(id),
             Act::Start | Act::Flush => self.round(id, vec![]),
             Act::Cut => self.cut = Some(id).filter(|_| self.rng.bool()),
