@@ -136,7 +136,8 @@ fn cut(line: &str, width: usize) -> String {
 
 fn width() -> usize {
     // A terminal that does not know its size says 0.
-    let columns = rustix::termios::tcgetwinsize(stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let columns =
+        rustix::termios::tcgetwinsize(stdout()).map_or(0, |size| usize::from(size.ws_col));
     if columns == 0 { 120 } else { columns }
 }
 

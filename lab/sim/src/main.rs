@@ -6,7 +6,11 @@ use clap::{Parser, Subcommand};
 
 /// Runs whole clusters in one thread, with faults from a seed.
 #[derive(Debug, Parser)]
-#[command(name = "quorate-sim", version, after_help = "Example:\n  quorate-sim raft --seeds 1000")]
+#[command(
+    name = "quorate-sim",
+    version,
+    after_help = "Example:\n  quorate-sim raft --seeds 1000"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -68,5 +68,8 @@ pub trait Host: Send {
     fn emit(&mut self, event: &Event) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Replaces the resource's status, on the resourceVersion that was observed; returns the new resourceVersion.
-    fn write_status(&mut self, status: Value) -> impl Future<Output = Result<String, Failure>> + Send;
+    fn write_status(
+        &mut self,
+        status: Value,
+    ) -> impl Future<Output = Result<String, Failure>> + Send;
 }

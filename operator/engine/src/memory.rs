@@ -32,7 +32,9 @@ impl Memory {
         let mut unseen = Vec::new();
         let (sets, pods) = (&seen.observed.stateful_sets, &seen.observed.pods);
         self.generations.retain(|uid, written| {
-            let set = sets.values().find(|set| set.metadata.uid.as_ref() == Some(uid));
+            let set = sets
+                .values()
+                .find(|set| set.metadata.uid.as_ref() == Some(uid));
             let behind = set.is_some_and(|set| set.metadata.generation.unwrap_or(0) < *written);
             if behind {
                 unseen.push(format!("generation {written} of the StatefulSet"));
@@ -40,17 +42,25 @@ impl Memory {
             behind
         });
         self.deleted_pods.retain(|uid| {
-            let pod = pods.values().find(|pod| pod.metadata.uid.as_ref() == Some(uid));
+            let pod = pods
+                .values()
+                .find(|pod| pod.metadata.uid.as_ref() == Some(uid));
             let behind = pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none());
             if behind {
                 unseen.push(format!("the deletion of pod {uid}"));
             }
             behind
         });
-        let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
-        let observed = seen.resource.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        let number =
+            |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
+        let observed = seen
+            .resource
+            .pointer("/metadata/resourceVersion")
+            .and_then(Value::as_str);
         match (number(observed), number(self.status_version.as_deref())) {
-            (Some(observed), Some(written)) if observed < written => unseen.push("the status".to_owned()),
+            (Some(observed), Some(written)) if observed < written => {
+                unseen.push("the status".to_owned())
+            }
             _ => self.status_version = None,
         }
         unseen
@@ -76,7 +86,13 @@ impl Memory {
     }
 
     /// Whether a status says something new, or is due.
-    pub(crate) fn worth_writing(&self, resource: &Value, status: &Value, volatile: &[&str], now: Timestamp) -> bool {
+    pub(crate) fn worth_writing(
+        &self,
+        resource: &Value,
+        status: &Value,
+        volatile: &[&str],
+        now: Timestamp,
+    ) -> bool {
         let old = resource.get("status").unwrap_or(&Value::Null);
         if old == status {
             return false;
@@ -89,7 +105,11 @@ impl Memory {
 
     /// Refusals that were not told in the round before.
     pub(crate) fn news(&mut self, refusals: &[Refused]) -> Vec<Refused> {
-        let news = refusals.iter().filter(|refused| !self.told.contains(refused)).cloned().collect();
+        let news = refusals
+            .iter()
+            .filter(|refused| !self.told.contains(refused))
+            .cloned()
+            .collect();
         self.told = refusals.to_vec();
         news
     }
@@ -119,7 +139,9 @@ mod tests {
     }
 
     fn observed(generation: i64) -> Observed {
-        let set = serde_json::from_value(json!({ "metadata": { "name": "a", "uid": "s", "generation": generation } }));
+        let set = serde_json::from_value(
+            json!({ "metadata": { "name": "a", "uid": "s", "generation": generation } }),
+        );
         let pod = serde_json::from_value(json!({ "metadata": { "name": "a-0", "uid": "p" } }));
         Observed {
             stateful_sets: [("a".to_owned(), set.unwrap())].into(),
@@ -133,15 +155,28 @@ mod tests {
         let mut memory = Memory::default();
         let written = observed(7).stateful_sets.remove("a").unwrap();
         memory.applied(&Object::StatefulSet(written));
-        memory.acted(&Action::DeletePod { name: "a-0".into(), uid: "p".into() });
+        memory.acted(&Action::DeletePod {
+            name: "a-0".into(),
+            uid: "p".into(),
+        });
         memory.status_written("40".into(), Timestamp::UNIX_EPOCH);
 
-        let old = snapshot(json!({ "metadata": { "resourceVersion": "39" } }), observed(6));
+        let old = snapshot(
+            json!({ "metadata": { "resourceVersion": "39" } }),
+            observed(6),
+        );
         assert_eq!(memory.unseen(&old).len(), 3);
-        let mut current = snapshot(json!({ "metadata": { "resourceVersion": "40" } }), observed(7));
+        let mut current = snapshot(
+            json!({ "metadata": { "resourceVersion": "40" } }),
+            observed(7),
+        );
         current.observed.pods.clear();
         assert_eq!(memory.unseen(&current), Vec::<String>::new());
-        assert_eq!(memory.unseen(&old), Vec::<String>::new(), "what was seen once is forgotten");
+        assert_eq!(
+            memory.unseen(&old),
+            Vec::<String>::new(),
+            "what was seen once is forgotten"
+        );
     }
 
     #[test]
@@ -161,7 +196,10 @@ mod tests {
     #[test]
     fn a_refusal_is_told_once_while_it_lasts() {
         let mut memory = Memory::default();
-        let refused = [Refused { refusal: Refusal::NoLeader, message: "nobody leads".into() }];
+        let refused = [Refused {
+            refusal: Refusal::NoLeader,
+            message: "nobody leads".into(),
+        }];
         assert_eq!(memory.news(&refused).len(), 1);
         assert_eq!(memory.news(&refused).len(), 0);
         assert_eq!(memory.news(&[]).len(), 0);

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use quorate_plan::{AnyDesired, AnyKind, Applied, Decision, Event, Object, Objects, Observed, Refused, Rejected};
+use quorate_plan::{
+    AnyDesired, AnyKind, Applied, Decision, Event, Object, Objects, Observed, Refused, Rejected,
+};
 use serde_json::Value;
 
 use crate::{Failure, Host, Key, Memory};
@@ -41,7 +43,9 @@ pub async fn reconcile<H: Host>(
     key: &Key,
     memory: &mut Memory,
 ) -> Result<Round, Failure> {
-    let Some(mut seen) = host.observe(kind, key).await? else { return Ok(Round::Gone) };
+    let Some(mut seen) = host.observe(kind, key).await? else {
+        return Ok(Round::Gone);
+    };
     seen.observed.behind = memory.unseen(&seen);
 
     let desired = match kind.validate(&seen.resource, &host.env(), host.now()) {
@@ -64,7 +68,11 @@ pub async fn reconcile<H: Host>(
     }
     Ok(Round::Done {
         requeue_after: decision.requeue_after,
-        actions: decision.actions.iter().map(quorate_plan::Action::name).collect(),
+        actions: decision
+            .actions
+            .iter()
+            .map(quorate_plan::Action::name)
+            .collect(),
         refusals: decision.refusals,
     })
 }
@@ -78,8 +86,13 @@ async fn apply<H: Host>(
     observed: Observed,
 ) -> Result<Objects<Applied>, Failure> {
     let Some(stage) = &decision.stage else {
-        let sets = observed.stateful_sets.into_values().map(Object::StatefulSet);
-        return Ok(Objects::applied(observed.objects.into_iter().chain(sets).collect()));
+        let sets = observed
+            .stateful_sets
+            .into_values()
+            .map(Object::StatefulSet);
+        return Ok(Objects::applied(
+            observed.objects.into_iter().chain(sets).collect(),
+        ));
     };
     let mut applied = Vec::new();
     for object in desired.build(stage) {
@@ -96,7 +109,11 @@ async fn tell<H: Host>(host: &mut H, memory: &mut Memory, decision: &Decision) {
         let _ = host.emit(event).await;
     }
     for refused in memory.news(&decision.refusals) {
-        let event = Event { warning: true, reason: refused.refusal.name(), message: refused.message };
+        let event = Event {
+            warning: true,
+            reason: refused.refusal.name(),
+            message: refused.message,
+        };
         let _ = host.emit(&event).await;
     }
 }

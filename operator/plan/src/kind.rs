@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::core::{ObjectMeta, Resource};
 use kube::CustomResourceExt;
+use kube::core::{ObjectMeta, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,7 +18,12 @@ use crate::{Applied, Decision, Env, Object, Objects, Observed, Prepared, Stage};
 /// One kind of resource.
 pub trait Kind: Send + Sync + 'static {
     /// The custom resource.
-    type Resource: Resource<DynamicType = ()> + CustomResourceExt + Serialize + DeserializeOwned + Send + Sync;
+    type Resource: Resource<DynamicType = ()>
+        + CustomResourceExt
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync;
     /// The spec in types that cannot hold a bad value.
     type Valid: Send + Sync;
     /// The name of the members' binary.
@@ -105,7 +110,12 @@ pub trait AnyKind: Send + Sync {
     /// The definition of its resource.
     fn crd(&self) -> CustomResourceDefinition;
     /// Reads and checks a resource.
-    fn validate(&self, resource: &Value, env: &Env, now: Timestamp) -> Result<Box<dyn AnyDesired>, Rejected>;
+    fn validate(
+        &self,
+        resource: &Value,
+        env: &Env,
+        now: Timestamp,
+    ) -> Result<Box<dyn AnyDesired>, Rejected>;
     /// See [`Kind::unchangeable`]; both were validated.
     fn unchangeable(&self, old: &Value, new: &Value) -> Result<(), Vec<Invalid>>;
 }
@@ -150,7 +160,9 @@ impl<K: Kind> AnyKind for Erased<K> {
             kind: names.kind.clone(),
             api_version: K::Resource::api_version(&()).into_owned(),
             plural: names.plural,
-            singular: names.singular.unwrap_or_else(|| names.kind.to_ascii_lowercase()),
+            singular: names
+                .singular
+                .unwrap_or_else(|| names.kind.to_ascii_lowercase()),
             short: names.short_names.unwrap_or_default(),
             binary: K::BINARY,
             try_next: K::TRY,
@@ -161,10 +173,20 @@ impl<K: Kind> AnyKind for Erased<K> {
         K::Resource::crd()
     }
 
-    fn validate(&self, resource: &Value, env: &Env, now: Timestamp) -> Result<Box<dyn AnyDesired>, Rejected> {
-        let resource = <K::Resource as serde::Deserialize>::deserialize(resource).map_err(|error| Rejected::Schema(error.to_string()))?;
+    fn validate(
+        &self,
+        resource: &Value,
+        env: &Env,
+        now: Timestamp,
+    ) -> Result<Box<dyn AnyDesired>, Rejected> {
+        let resource = <K::Resource as serde::Deserialize>::deserialize(resource)
+            .map_err(|error| Rejected::Schema(error.to_string()))?;
         match K::validate(&resource, env) {
-            Ok(valid) => Ok(Box::new(Desired::<K> { resource, valid, env: env.clone() })),
+            Ok(valid) => Ok(Box::new(Desired::<K> {
+                resource,
+                valid,
+                env: env.clone(),
+            })),
             Err(faults) => {
                 let status = Box::new(K::invalid(&resource, &faults, now));
                 Err(Rejected::Invalid { faults, status })

@@ -30,10 +30,16 @@ impl Objects<Prepared> {
         for item in &mut items {
             if let Object::StatefulSet(set) = item {
                 let digest = template_digest(set);
-                set.metadata.annotations.get_or_insert_default().insert(TEMPLATE_DIGEST.into(), digest);
+                set.metadata
+                    .annotations
+                    .get_or_insert_default()
+                    .insert(TEMPLATE_DIGEST.into(), digest);
             }
         }
-        Objects { items, state: PhantomData }
+        Objects {
+            items,
+            state: PhantomData,
+        }
     }
 }
 
@@ -46,14 +52,21 @@ pub const TEMPLATE_DIGEST: &str = "quorate.dev/template-digest";
 pub fn template_digest(set: &StatefulSet) -> String {
     let template = set.spec.as_ref().map(|spec| &spec.template);
     let json = serde_json::to_vec(&template).unwrap_or_default();
-    Sha256::digest(&json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(&json)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 impl Objects<Applied> {
     /// What the host answered to the application of each object, or what it observed where nothing was to be
     /// applied.
     pub fn applied(items: Vec<Object>) -> Self {
-        Objects { items, state: PhantomData }
+        Objects {
+            items,
+            state: PhantomData,
+        }
     }
 
     /// The StatefulSet of this name.

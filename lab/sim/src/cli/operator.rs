@@ -13,7 +13,9 @@ const ENOUGH_SEEDS: u64 = 1000;
 
 /// What to run.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  quorate-sim operator --seeds 10000\n  quorate-sim operator --seed 4711 --trace")]
+#[command(
+    after_help = "Examples:\n  quorate-sim operator --seeds 10000\n  quorate-sim operator --seed 4711 --trace"
+)]
 pub struct Arguments {
     /// How many seeds to run.
     #[arg(long, default_value_t = 1000)]
@@ -37,18 +39,25 @@ pub struct Arguments {
 
 /// Runs it; an error when a property does not hold.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let threads = arguments.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
+    let threads = arguments
+        .threads
+        .unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
     if let Some(plant) = &arguments.plant {
         return planted::run(arguments, plant, threads);
     }
     if let Some(seed) = arguments.seed {
         let outcome = run_seed(seed, arguments.trace).or_else(|failure| report(&failure))?;
-        println!("seed {seed}: settled after {} ms, trace {:016x}\n{}", outcome.settled, outcome.hash, outcome.counters);
+        println!(
+            "seed {seed}: settled after {} ms, trace {:016x}\n{}",
+            outcome.settled, outcome.hash, outcome.counters
+        );
         return Ok(());
     }
     let last_told = Mutex::new(Instant::now());
     let tell = |done: u64| {
-        let Ok(mut last) = last_told.lock() else { return };
+        let Ok(mut last) = last_told.lock() else {
+            return;
+        };
         if last.elapsed() > Duration::from_secs(5) {
             *last = Instant::now();
             eprintln!("{done} of {} seeds", arguments.seeds);
@@ -72,7 +81,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn report<T>(failure: &Failure) -> Result<T> {
-    bail!("seed {}: {}\nsee it happen: quorate-sim operator --seed {} --trace", failure.seed, failure.what, failure.seed)
+    bail!(
+        "seed {}: {}\nsee it happen: quorate-sim operator --seed {} --trace",
+        failure.seed,
+        failure.what,
+        failure.seed
+    )
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -93,14 +107,25 @@ mod planted {
 
     pub(super) fn run(arguments: &Arguments, name: &str, threads: usize) -> Result<()> {
         let all = name.eq_ignore_ascii_case("all");
-        let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(|bug| all || format!("{bug:?}") == name).collect();
+        let bugs: Vec<Bug> = Bug::ALL
+            .into_iter()
+            .filter(|bug| all || format!("{bug:?}") == name)
+            .collect();
         if bugs.is_empty() {
-            bail!("there is no bug {name}; these are known: all, {:?}", Bug::ALL);
+            bail!(
+                "there is no bug {name}; these are known: all, {:?}",
+                Bug::ALL
+            );
         }
         if let (Some(seed), [bug]) = (arguments.seed, bugs.as_slice()) {
             plant(Some(*bug));
             let found = run_seed(seed, arguments.trace);
-            println!("{bug:?}: {}", found.err().map_or("not found".into(), |failure| failure.what));
+            println!(
+                "{bug:?}: {}",
+                found
+                    .err()
+                    .map_or("not found".into(), |failure| failure.what)
+            );
             return Ok(());
         }
         let mut missed = Vec::new();
@@ -109,7 +134,10 @@ mod planted {
             match hunt(bug, seeds, threads) {
                 (Some(failure), tried) => {
                     let name = format!("{bug:?}");
-                    println!("found {name:<26} in {tried:>5} seeds, by seed {}: {}", failure.seed, failure.what);
+                    println!(
+                        "found {name:<26} in {tried:>5} seeds, by seed {}: {}",
+                        failure.seed, failure.what
+                    );
                 }
                 (None, tried) => {
                     println!("MISSED {bug:?} in {tried} seeds");
@@ -117,6 +145,10 @@ mod planted {
                 }
             }
         }
-        if missed.is_empty() { Ok(()) } else { bail!("not found: {}", missed.join(", ")) }
+        if missed.is_empty() {
+            Ok(())
+        } else {
+            bail!("not found: {}", missed.join(", "))
+        }
     }
 }

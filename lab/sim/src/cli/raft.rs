@@ -13,7 +13,9 @@ const ENOUGH_SEEDS: u64 = 1000;
 
 /// What to run.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  quorate-sim raft --seeds 10000\n  quorate-sim raft --seed 4711 --trace")]
+#[command(
+    after_help = "Examples:\n  quorate-sim raft --seeds 10000\n  quorate-sim raft --seed 4711 --trace"
+)]
 pub struct Arguments {
     /// How many seeds to run.
     #[arg(long, default_value_t = 1000)]
@@ -37,18 +39,26 @@ pub struct Arguments {
 
 /// Runs it; an error when a property does not hold.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let threads = arguments.threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
+    let threads = arguments
+        .threads
+        .unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
     if let Some(plant) = &arguments.plant {
         return planted::run(arguments, plant, threads);
     }
     if let Some(seed) = arguments.seed {
-        let outcome = run_seed(seed, arguments.trace).or_else(|failure| report_failure(&failure))?;
-        println!("seed {seed}: {} events, trace {:016x}\n{}", outcome.events, outcome.hash, outcome.counters);
+        let outcome =
+            run_seed(seed, arguments.trace).or_else(|failure| report_failure(&failure))?;
+        println!(
+            "seed {seed}: {} events, trace {:016x}\n{}",
+            outcome.events, outcome.hash, outcome.counters
+        );
         return Ok(());
     }
     let last_told = Mutex::new(Instant::now());
     let tell = |done: u64| {
-        let Ok(mut last) = last_told.lock() else { return };
+        let Ok(mut last) = last_told.lock() else {
+            return;
+        };
         if last.elapsed() > Duration::from_secs(5) {
             *last = Instant::now();
             eprintln!("{done} of {} seeds", arguments.seeds);
@@ -78,7 +88,12 @@ fn print(report: &Report) {
 }
 
 fn report_failure<T>(failure: &Failure) -> Result<T> {
-    bail!("seed {}: {}\nsee it happen: quorate-sim raft --seed {} --trace", failure.seed, failure.what, failure.seed)
+    bail!(
+        "seed {}: {}\nsee it happen: quorate-sim raft --seed {} --trace",
+        failure.seed,
+        failure.what,
+        failure.seed
+    )
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -98,14 +113,27 @@ mod planted {
 
     pub(super) fn run(arguments: &Arguments, name: &str, threads: usize) -> Result<()> {
         let all = name.eq_ignore_ascii_case("all");
-        let plants = if all { Plant::all() } else { Plant::named(name).into_iter().collect() };
+        let plants = if all {
+            Plant::all()
+        } else {
+            Plant::named(name).into_iter().collect()
+        };
         if plants.is_empty() {
             let known: Vec<String> = Plant::all().into_iter().map(Plant::name).collect();
-            bail!("there is no bug {name}; these are known: all, {}", known.join(", "));
+            bail!(
+                "there is no bug {name}; these are known: all, {}",
+                known.join(", ")
+            );
         }
         if let (Some(seed), [plant]) = (arguments.seed, plants.as_slice()) {
             let found = plant.with(|| run_seed(seed, arguments.trace));
-            println!("{}: {}", plant.name(), found.err().map_or("not found".into(), |failure| failure.what));
+            println!(
+                "{}: {}",
+                plant.name(),
+                found
+                    .err()
+                    .map_or("not found".into(), |failure| failure.what)
+            );
             return Ok(());
         }
         let mut missed = Vec::new();
@@ -113,7 +141,12 @@ mod planted {
             let seeds = arguments.first..arguments.first.saturating_add(arguments.seeds);
             match hunt(plant, seeds, threads) {
                 (Some(failure), tried) => {
-                    println!("found {:<34} in {tried:>5} seeds, by seed {}: {}", plant.name(), failure.seed, failure.what);
+                    println!(
+                        "found {:<34} in {tried:>5} seeds, by seed {}: {}",
+                        plant.name(),
+                        failure.seed,
+                        failure.what
+                    );
                 }
                 (None, tried) => {
                     println!("MISSED {} in {tried} seeds", plant.name());
@@ -121,6 +154,10 @@ mod planted {
                 }
             }
         }
-        if missed.is_empty() { Ok(()) } else { bail!("not found: {}", missed.join(", ")) }
+        if missed.is_empty() {
+            Ok(())
+        } else {
+            bail!("not found: {}", missed.join(", "))
+        }
     }
 }

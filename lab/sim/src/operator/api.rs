@@ -27,7 +27,10 @@ pub(super) struct Api {
 
 impl Api {
     pub fn new(rules: Rules) -> Self {
-        Api { rules, ..Api::default() }
+        Api {
+            rules,
+            ..Api::default()
+        }
     }
 
     pub fn serial(&mut self) -> u64 {
@@ -50,7 +53,10 @@ impl Api {
     }
 
     pub fn resource_uid(&self) -> &str {
-        self.resource.as_ref().and_then(|resource| resource.pointer("/metadata/uid")?.as_str()).unwrap_or_default()
+        self.resource
+            .as_ref()
+            .and_then(|resource| resource.pointer("/metadata/uid")?.as_str())
+            .unwrap_or_default()
     }
 
     /// A user's edit.
@@ -58,7 +64,8 @@ impl Api {
         let version = self.serial().to_string();
         if let Some(resource) = &mut self.resource {
             resource["spec"] = spec;
-            resource["metadata"]["generation"] = json!(resource["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+            resource["metadata"]["generation"] =
+                json!(resource["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
             resource["metadata"]["resourceVersion"] = json!(version);
         }
     }
@@ -72,7 +79,12 @@ impl Api {
         version
     }
 
-    pub fn apply(&mut self, object: Object, seen: Option<(&str, &str)>, now: Timestamp) -> Result<Object, Failure> {
+    pub fn apply(
+        &mut self,
+        object: Object,
+        seen: Option<(&str, &str)>,
+        now: Timestamp,
+    ) -> Result<Object, Failure> {
         match object {
             Object::StatefulSet(set) => self.apply_set(set, seen, now).map(Object::StatefulSet),
             other => {
@@ -85,7 +97,12 @@ impl Api {
         }
     }
 
-    fn apply_set(&mut self, wanted: StatefulSet, seen: Option<(&str, &str)>, now: Timestamp) -> Result<StatefulSet, Failure> {
+    fn apply_set(
+        &mut self,
+        wanted: StatefulSet,
+        seen: Option<(&str, &str)>,
+        now: Timestamp,
+    ) -> Result<StatefulSet, Failure> {
         let name = wanted.metadata.name.clone().unwrap_or_default();
         let (uid, version) = (format!("set-{}", self.serial()), self.serial().to_string());
         let Some(living) = &mut self.set else {
@@ -104,12 +121,21 @@ impl Api {
         if living.metadata.owner_references != wanted.metadata.owner_references {
             return Err(Failure::Foreign(name));
         }
-        let is = (living.metadata.uid.as_deref().unwrap_or_default(), living.metadata.resource_version.as_deref().unwrap_or_default());
+        let is = (
+            living.metadata.uid.as_deref().unwrap_or_default(),
+            living
+                .metadata
+                .resource_version
+                .as_deref()
+                .unwrap_or_default(),
+        );
         if seen != Some(is) {
             return Err(Failure::Conflict(name));
         }
-        if living.spec != wanted.spec || living.metadata.annotations != wanted.metadata.annotations {
-            let generation = living.metadata.generation.unwrap_or(0) + i64::from(living.spec != wanted.spec);
+        if living.spec != wanted.spec || living.metadata.annotations != wanted.metadata.annotations
+        {
+            let generation =
+                living.metadata.generation.unwrap_or(0) + i64::from(living.spec != wanted.spec);
             living.spec = wanted.spec;
             living.metadata.annotations = wanted.metadata.annotations;
             living.metadata.generation = Some(generation);
@@ -138,7 +164,15 @@ impl Api {
     /// When the builders make a set that the model does not follow.
     pub fn control(&mut self, now: Timestamp) -> Result<(), String> {
         let Some(set) = &self.set else { return Ok(()) };
-        let outcome = sync(self.rules, set, &self.revisions, &self.pods, &self.claims, now).map_err(|error| error.to_string())?;
+        let outcome = sync(
+            self.rules,
+            set,
+            &self.revisions,
+            &self.pods,
+            &self.claims,
+            now,
+        )
+        .map_err(|error| error.to_string())?;
         self.revisions = outcome.revisions;
         self.touched = !outcome.changes.is_empty();
         let version = self.serial().to_string();
@@ -157,10 +191,12 @@ impl Api {
             };
             match change {
                 Change::CreateClaim(mut claim) => {
-                    self.claims.insert(born(&mut claim.metadata, "claim"), claim);
+                    self.claims
+                        .insert(born(&mut claim.metadata, "claim"), claim);
                 }
                 Change::UpdateClaim(claim) => {
-                    self.claims.insert(claim.metadata.name.clone().unwrap_or_default(), claim);
+                    self.claims
+                        .insert(claim.metadata.name.clone().unwrap_or_default(), claim);
                 }
                 Change::CreatePod(mut pod) => {
                     self.pods.insert(born(&mut pod.metadata, "pod"), pod);
@@ -175,7 +211,10 @@ impl Api {
 
     /// Begins the deletion of a pod; its kubelet takes it away.
     pub fn delete_pod(&mut self, name: &str, uid: &str, now: Timestamp) -> bool {
-        let pod = self.pods.get_mut(name).filter(|pod| pod.metadata.uid.as_deref() == Some(uid));
+        let pod = self
+            .pods
+            .get_mut(name)
+            .filter(|pod| pod.metadata.uid.as_deref() == Some(uid));
         let Some(pod) = pod else { return false };
         pod.metadata.deletion_timestamp.get_or_insert(Time(now));
         self.touched = true;
@@ -184,7 +223,10 @@ impl Api {
 
     /// Begins the deletion of a claim; it goes when no pod mounts it any more.
     pub fn delete_claim(&mut self, name: &str, uid: &str, now: Timestamp) -> bool {
-        let claim = self.claims.get_mut(name).filter(|claim| claim.metadata.uid.as_deref() == Some(uid));
+        let claim = self
+            .claims
+            .get_mut(name)
+            .filter(|claim| claim.metadata.uid.as_deref() == Some(uid));
         let Some(claim) = claim else { return false };
         claim.metadata.deletion_timestamp.get_or_insert(Time(now));
         self.touched = true;
@@ -193,14 +235,24 @@ impl Api {
 
     /// Everything that the resource owned goes with it.
     pub fn collect_garbage(&mut self, uid: &str, now: Timestamp) {
-        let owned = |metadata: &ObjectMeta| metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid);
+        let owned = |metadata: &ObjectMeta| {
+            metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|owner| owner.uid == uid)
+        };
         self.objects.clear();
         self.set = None;
         self.revisions.clear();
         for pod in self.pods.values_mut() {
             pod.metadata.deletion_timestamp.get_or_insert(Time(now));
         }
-        for claim in self.claims.values_mut().filter(|claim| owned(&claim.metadata)) {
+        for claim in self
+            .claims
+            .values_mut()
+            .filter(|claim| owned(&claim.metadata))
+        {
             claim.metadata.deletion_timestamp.get_or_insert(Time(now));
         }
     }

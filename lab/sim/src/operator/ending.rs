@@ -11,13 +11,20 @@ impl World {
     /// Why the world is not as specified; nothing when it is.
     pub(super) fn missing(&self) -> Option<String> {
         let wanted = usize::try_from(self.user.members).unwrap_or(0);
-        let Some(configuration) = self.group.configuration() else { return Some("there is no group".into()) };
+        let Some(configuration) = self.group.configuration() else {
+            return Some("there is no group".into());
+        };
         if configuration.is_joint() || configuration.seats.len() != wanted {
-            return Some(format!("{} members are configured, not {wanted}", configuration.seats.len()));
+            return Some(format!(
+                "{} members are configured, not {wanted}",
+                configuration.seats.len()
+            ));
         }
         for ordinal in 0..wanted {
             let pod = format!("{NAME}-{ordinal}");
-            let Some(disk) = self.nodes.disk_of(&pod) else { return Some(format!("{pod} does not run")) };
+            let Some(disk) = self.nodes.disk_of(&pod) else {
+                return Some(format!("{pod} does not run"));
+            };
             let seat = configuration.seat(disk.id);
             if seat.is_none_or(|seat| seat.part != Part::Voter || seat.name != pod) {
                 return Some(format!("{pod} does not vote"));
@@ -29,20 +36,34 @@ impl World {
         if self.group.leader.is_none() {
             return Some("nobody leads".into());
         }
-        self.missing_objects(wanted).or_else(|| self.missing_status())
+        self.missing_objects(wanted)
+            .or_else(|| self.missing_status())
     }
 
     fn missing_objects(&self, wanted: usize) -> Option<String> {
         let set = self.api.set.as_ref()?;
-        let update = set.status.as_ref().and_then(|status| status.update_revision.as_deref()).unwrap_or_default();
+        let update = set
+            .status
+            .as_ref()
+            .and_then(|status| status.update_revision.as_deref())
+            .unwrap_or_default();
         if self.api.pods.len() != wanted {
-            return Some(format!("there are {} pods, not {wanted}", self.api.pods.len()));
+            return Some(format!(
+                "there are {} pods, not {wanted}",
+                self.api.pods.len()
+            ));
         }
         let image = format!("member:{}", self.user.version);
         for (name, pod) in &self.api.pods {
-            let runs = pod.spec.as_ref().and_then(|spec| spec.containers.first()?.image.as_deref());
+            let runs = pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.containers.first()?.image.as_deref());
             if revision_of(pod) != update || runs != Some(image.as_str()) {
-                return Some(format!("{name} runs {}, not {image}", runs.unwrap_or_default()));
+                return Some(format!(
+                    "{name} runs {}, not {image}",
+                    runs.unwrap_or_default()
+                ));
             }
         }
         None
@@ -50,12 +71,24 @@ impl World {
 
     fn missing_status(&self) -> Option<String> {
         let resource = self.api.resource.as_ref()?;
-        let conditions = resource.pointer("/status/conditions").and_then(Value::as_array);
-        let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+        let conditions = resource
+            .pointer("/status/conditions")
+            .and_then(Value::as_array);
+        let ready = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == "Ready");
         let generation = &resource["metadata"]["generation"];
         match ready {
-            Some(ready) if ready["status"] == "True" && ready["observedGeneration"] == *generation => None,
-            Some(ready) => Some(format!("Ready is {}: {}", ready["reason"], ready["message"])),
+            Some(ready)
+                if ready["status"] == "True" && ready["observedGeneration"] == *generation =>
+            {
+                None
+            }
+            Some(ready) => Some(format!(
+                "Ready is {}: {}",
+                ready["reason"], ready["message"]
+            )),
             None => Some("there is no condition Ready".into()),
         }
     }

@@ -34,7 +34,11 @@ impl World {
     /// A fault between two effects of the operator: one that passes.
     pub(super) fn interfere(&mut self) {
         if self.faults_allowed() && self.rng.u32(..1000) < 6 {
-            if self.rng.bool() { self.crash() } else { self.evict() }
+            if self.rng.bool() {
+                self.crash()
+            } else {
+                self.evict()
+            }
         }
     }
 
@@ -62,7 +66,10 @@ impl World {
         let Some(name) = self.any_pod() else { return };
         self.nodes.crash(&name, self.now + 3_600_000, &mut self.rng);
         if let Some(pod) = self.api.pods.get_mut(&name) {
-            pod.status = Some(PodStatus { phase: Some("Failed".into()), ..PodStatus::default() });
+            pod.status = Some(PodStatus {
+                phase: Some("Failed".into()),
+                ..PodStatus::default()
+            });
             self.api.touched = true;
             self.counters.add("pod failed");
             self.trace(|| format!("{name} has failed"));
@@ -90,23 +97,39 @@ impl World {
     /// both halves in a joint configuration. Before there is a group, nothing is lost with a disk, but for the
     /// founder's: that one may just have become the group.
     fn survives_without(&mut self, id: Id) -> bool {
-        let Some(configuration) = self.group.configuration() else { return self.spares_founder(id) };
+        let Some(configuration) = self.group.configuration() else {
+            return self.spares_founder(id);
+        };
         let sound = |member: Id| {
-            let running = |disk: &super::nodes::Disk| disk.id == member && disk.content == MemberState::Running;
-            member != id && self.group.held.contains_key(&member) && self.nodes.disks.values().any(running)
+            let running = |disk: &super::nodes::Disk| {
+                disk.id == member && disk.content == MemberState::Running
+            };
+            member != id
+                && self.group.held.contains_key(&member)
+                && self.nodes.disks.values().any(running)
         };
         configuration.seat(id).is_none() || configuration.is_quorum(sound)
     }
 
     fn spares_founder(&self, id: Id) -> bool {
-        let founder = self.api.resource.as_ref().and_then(|resource| resource.pointer("/status/group/incarnation")?.as_str());
-        founder.is_none_or(|founder| founder != super::nodes::text(id)) && !self.founder_is_asked(id)
+        let founder = self
+            .api
+            .resource
+            .as_ref()
+            .and_then(|resource| resource.pointer("/status/group/incarnation")?.as_str());
+        founder.is_none_or(|founder| founder != super::nodes::text(id))
+            && !self.founder_is_asked(id)
     }
 
     fn founder_is_asked(&self, id: Id) -> bool {
         let text = super::nodes::text(id);
         self.api.claims.values().any(|claim| {
-            claim.metadata.annotations.iter().flatten().any(|(_, value)| *value == text)
+            claim
+                .metadata
+                .annotations
+                .iter()
+                .flatten()
+                .any(|(_, value)| *value == text)
         })
     }
 
@@ -119,7 +142,10 @@ impl World {
             return Some((pod, claim, id));
         }
         // Now and then a founder's disk goes, of which nobody may then make a group again.
-        let founder = self.group.configuration().is_none_or(|configuration| configuration.seats.len() == 1);
+        let founder = self
+            .group
+            .configuration()
+            .is_none_or(|configuration| configuration.seats.len() == 1);
         if founder && self.user.members > 1 && self.rng.u8(..) < 10 {
             self.counters.add("founder's disk lost");
             self.beyond_survival = true;
@@ -129,26 +155,40 @@ impl World {
     }
 
     fn lose_disk(&mut self) {
-        let Some((pod, claim, id)) = self.victim() else { return };
+        let Some((pod, claim, id)) = self.victim() else {
+            return;
+        };
         self.counters.add("disk lost");
         self.trace(|| format!("the node of {pod} is lost with its disk"));
         self.nodes.disks.remove(&claim);
         self.group.forget(id);
         self.nodes.crash(&pod, self.now + 3_600_000, &mut self.rng);
-        self.api.delete_claim(&format!("data-{pod}"), &claim, timestamp(self.now));
+        self.api
+            .delete_claim(&format!("data-{pod}"), &claim, timestamp(self.now));
         self.stop_pod(&pod);
     }
 
     fn wipe_disk(&mut self) {
-        let Some((pod, _, _)) = self.victim() else { return };
+        let Some((pod, _, _)) = self.victim() else {
+            return;
+        };
         self.counters.add("disk wiped under its claim");
         self.trace(|| format!("{pod} is killed and its folder deleted"));
         self.nodes.wipe(&pod, &mut self.group);
     }
 
     fn damage(&mut self) {
-        let Some((pod, claim, id)) = self.victim() else { return };
-        let Some(disk) = self.nodes.disks.get_mut(&claim).filter(|disk| disk.content == MemberState::Running) else { return };
+        let Some((pod, claim, id)) = self.victim() else {
+            return;
+        };
+        let Some(disk) = self
+            .nodes
+            .disks
+            .get_mut(&claim)
+            .filter(|disk| disk.content == MemberState::Running)
+        else {
+            return;
+        };
         disk.content = MemberState::Damaged;
         self.group.forget(id);
         self.counters.add("disk damaged");
@@ -159,7 +199,12 @@ impl World {
         self.counters.add("status lost");
         self.trace(|| "the resource's status is lost".into());
         self.api.set_status(serde_json::Value::Null);
-        if let Some(resource) = self.api.resource.as_mut().and_then(serde_json::Value::as_object_mut) {
+        if let Some(resource) = self
+            .api
+            .resource
+            .as_mut()
+            .and_then(serde_json::Value::as_object_mut)
+        {
             resource.remove("status");
         }
     }

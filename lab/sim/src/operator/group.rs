@@ -29,7 +29,9 @@ pub(super) struct Configuration {
 
 impl Configuration {
     pub fn is_joint(&self) -> bool {
-        self.seats.iter().any(|seat| matches!(seat.part, Part::Incoming | Part::Outgoing))
+        self.seats
+            .iter()
+            .any(|seat| matches!(seat.part, Part::Incoming | Part::Outgoing))
     }
 
     pub fn voters(&self) -> impl Iterator<Item = &Seat> {
@@ -43,8 +45,12 @@ impl Configuration {
     /// Whether these are a quorum, of both halves where there are two.
     pub fn is_quorum(&self, counts: impl Fn(Id) -> bool) -> bool {
         [Part::Outgoing, Part::Incoming].into_iter().all(|half| {
-            let voters: Vec<Id> =
-                self.seats.iter().filter(|seat| seat.part == Part::Voter || seat.part == half).map(|seat| seat.id).collect();
+            let voters: Vec<Id> = self
+                .seats
+                .iter()
+                .filter(|seat| seat.part == Part::Voter || seat.part == half)
+                .map(|seat| seat.id)
+                .collect();
             voters.iter().filter(|id| counts(**id)).count() * 2 > voters.len()
         })
     }
@@ -52,7 +58,8 @@ impl Configuration {
     /// The highest index that a quorum holds.
     fn commit(&self, held: &BTreeMap<Id, u64>) -> u64 {
         let candidates: BTreeSet<u64> = held.values().copied().collect();
-        let is_held = |index: &u64| self.is_quorum(|id| held.get(&id).is_some_and(|held| held >= index));
+        let is_held =
+            |index: &u64| self.is_quorum(|id| held.get(&id).is_some_and(|held| held >= index));
         candidates.into_iter().rev().find(is_held).unwrap_or(0)
     }
 }
@@ -89,7 +96,11 @@ pub(super) struct Group {
 impl Group {
     pub fn bootstrap(&mut self, id: Id, name: &str) {
         self.bootstraps += 1;
-        let seats = vec![Seat { id, name: name.to_owned(), part: Part::Voter }];
+        let seats = vec![Seat {
+            id,
+            name: name.to_owned(),
+            part: Part::Voter,
+        }];
         self.configurations = vec![Configuration { index: 1, seats }];
         (self.term, self.leader, self.last, self.commit) = (1, Some(id), 1, 1);
         self.held.insert(id, 1);
@@ -103,19 +114,31 @@ impl Group {
 
     /// The configuration that a disk with so much of the log knows.
     pub fn configuration_at(&self, held: u64) -> Option<&Configuration> {
-        self.configurations.iter().rev().find(|configuration| configuration.index <= held)
+        self.configurations
+            .iter()
+            .rev()
+            .find(|configuration| configuration.index <= held)
     }
 
     pub fn is_caught_up(&self, id: Id) -> bool {
-        self.held.get(&id).is_some_and(|held| held + LAG_BOUND >= self.commit)
+        self.held
+            .get(&id)
+            .is_some_and(|held| held + LAG_BOUND >= self.commit)
     }
 
     /// Time goes on. `alive` are the identities whose processes reach each other; `slow` of them take little.
     ///
     /// # Errors
     /// When committed entries are lost.
-    pub fn step(&mut self, alive: &BTreeSet<Id>, slow: &BTreeSet<Id>, rng: &mut Rng) -> Result<(), String> {
-        let Some(in_force) = self.configuration() else { return Ok(()) };
+    pub fn step(
+        &mut self,
+        alive: &BTreeSet<Id>,
+        slow: &BTreeSet<Id>,
+        rng: &mut Rng,
+    ) -> Result<(), String> {
+        let Some(in_force) = self.configuration() else {
+            return Ok(());
+        };
         let led = self.leader.is_some_and(|leader| alive.contains(&leader));
         if !led || !in_force.is_quorum(|id| alive.contains(&id)) {
             self.leader = None;
@@ -132,16 +155,27 @@ impl Group {
         let held = |id: Id| self.held.get(&id).copied();
         let mut electable = Vec::new();
         for (&id, &own) in self.held.iter().filter(|(id, _)| alive.contains(id)) {
-            let Some(configuration) = self.configuration_at(own) else { continue };
-            let votes = configuration.seat(id).is_some_and(|seat| seat.part != Part::Learner);
-            let wins = configuration.is_quorum(|voter| alive.contains(&voter) && held(voter).is_some_and(|held| held <= own));
+            let Some(configuration) = self.configuration_at(own) else {
+                continue;
+            };
+            let votes = configuration
+                .seat(id)
+                .is_some_and(|seat| seat.part != Part::Learner);
+            let wins = configuration.is_quorum(|voter| {
+                alive.contains(&voter) && held(voter).is_some_and(|held| held <= own)
+            });
             if votes && wins {
                 electable.push((id, own));
             }
         }
-        let Some(&(leader, own)) = rng.choice(&electable) else { return Ok(()) };
+        let Some(&(leader, own)) = rng.choice(&electable) else {
+            return Ok(());
+        };
         if own < self.commit {
-            return Err(format!("{leader:016x} leads with {own} entries, though {} were committed", self.commit));
+            return Err(format!(
+                "{leader:016x} leads with {own} entries, though {} were committed",
+                self.commit
+            ));
         }
         self.elections += 1;
         self.term += 1;
@@ -150,7 +184,8 @@ impl Group {
             *held = (*held).min(own);
         }
         let before = self.configurations.len();
-        self.configurations.retain(|configuration| configuration.index <= own);
+        self.configurations
+            .retain(|configuration| configuration.index <= own);
         self.rolled_back += u32::from(self.configurations.len() < before);
         self.last = own;
         self.append(leader, 1);
@@ -164,9 +199,17 @@ impl Group {
 
     fn replicate(&mut self, leader: Id, alive: &BTreeSet<Id>, slow: &BTreeSet<Id>, rng: &mut Rng) {
         self.append(leader, rng.u64(0..40));
-        let Some(in_force) = self.configurations.last() else { return };
-        for seat in in_force.seats.iter().filter(|seat| alive.contains(&seat.id)) {
-            let Some(held) = self.held.get_mut(&seat.id) else { continue };
+        let Some(in_force) = self.configurations.last() else {
+            return;
+        };
+        for seat in in_force
+            .seats
+            .iter()
+            .filter(|seat| alive.contains(&seat.id))
+        {
+            let Some(held) = self.held.get_mut(&seat.id) else {
+                continue;
+            };
             let missing = self.last - *held;
             let takes = match () {
                 () if slow.contains(&seat.id) => rng.u64(0..20),
@@ -183,16 +226,38 @@ impl Group {
 
     /// Leaves a joint configuration once it is committed; a leader that is not in the new one steps down.
     fn conclude_change(&mut self, leader: Id) {
-        let Some(in_force) = self.configurations.last().filter(|last| last.index <= self.commit) else { return };
+        let Some(in_force) = self
+            .configurations
+            .last()
+            .filter(|last| last.index <= self.commit)
+        else {
+            return;
+        };
         if in_force.is_joint() {
-            let left = in_force.seats.iter().filter(|seat| seat.part != Part::Outgoing).cloned();
+            let left = in_force
+                .seats
+                .iter()
+                .filter(|seat| seat.part != Part::Outgoing)
+                .cloned();
             let seats = left
-                .map(|seat| Seat { part: if seat.part == Part::Incoming { Part::Voter } else { seat.part }, ..seat })
+                .map(|seat| Seat {
+                    part: if seat.part == Part::Incoming {
+                        Part::Voter
+                    } else {
+                        seat.part
+                    },
+                    ..seat
+                })
                 .collect();
             self.change(leader, seats);
             return;
         }
-        let gone: Vec<Id> = self.used.iter().copied().filter(|id| in_force.seat(*id).is_none()).collect();
+        let gone: Vec<Id> = self
+            .used
+            .iter()
+            .copied()
+            .filter(|id| in_force.seat(*id).is_none())
+            .collect();
         if !gone.is_empty() {
             self.removed.extend(gone);
         }
@@ -203,7 +268,10 @@ impl Group {
 
     fn change(&mut self, leader: Id, seats: Vec<Seat>) {
         self.append(leader, 1);
-        let configuration = Configuration { index: self.last, seats };
+        let configuration = Configuration {
+            index: self.last,
+            seats,
+        };
         self.joint_entered += u32::from(configuration.is_joint());
         self.configurations.push(configuration);
     }
@@ -220,9 +288,19 @@ impl Group {
         Ok(in_force.seats.clone())
     }
 
-    pub fn add_learner(&mut self, asked: Id, index: u64, id: Id, name: &str) -> Result<(), Refused> {
+    pub fn add_learner(
+        &mut self,
+        asked: Id,
+        index: u64,
+        id: Id,
+        name: &str,
+    ) -> Result<(), Refused> {
         let mut seats = self.may_change(asked, index)?;
-        seats.push(Seat { id, name: name.to_owned(), part: Part::Learner });
+        seats.push(Seat {
+            id,
+            name: name.to_owned(),
+            part: Part::Learner,
+        });
         self.used.insert(id);
         self.change(asked, seats);
         Ok(())
@@ -230,7 +308,10 @@ impl Group {
 
     pub fn promote(&mut self, asked: Id, index: u64, id: Id) -> Result<(), Refused> {
         let mut seats = self.may_change(asked, index)?;
-        let seat = seats.iter_mut().find(|seat| seat.id == id && seat.part == Part::Learner).ok_or(Refused::NoSuchMember)?;
+        let seat = seats
+            .iter_mut()
+            .find(|seat| seat.id == id && seat.part == Part::Learner)
+            .ok_or(Refused::NoSuchMember)?;
         seat.part = Part::Incoming;
         self.change(asked, seats);
         Ok(())
@@ -238,7 +319,10 @@ impl Group {
 
     pub fn remove(&mut self, asked: Id, index: u64, id: Id) -> Result<(), Refused> {
         let mut seats = self.may_change(asked, index)?;
-        let place = seats.iter().position(|seat| seat.id == id).ok_or(Refused::NoSuchMember)?;
+        let place = seats
+            .iter()
+            .position(|seat| seat.id == id)
+            .ok_or(Refused::NoSuchMember)?;
         if seats[place].part == Part::Learner {
             seats.remove(place);
         } else {
@@ -254,7 +338,9 @@ impl Group {
         if self.leader != Some(asked) {
             return Err(Refused::NotLeader);
         }
-        let votes = in_force.seat(to).is_some_and(|seat| seat.part != Part::Learner);
+        let votes = in_force
+            .seat(to)
+            .is_some_and(|seat| seat.part != Part::Learner);
         if !votes || !alive.contains(&to) || !self.is_caught_up(to) {
             return Err(Refused::NoSuchMember);
         }

@@ -22,7 +22,13 @@ pub(super) struct SimHost<'w> {
 
 impl<'w> SimHost<'w> {
     pub fn new(world: &'w mut World) -> Self {
-        SimHost { world, set: None, resource_version: String::new(), resource_uid: String::new(), killed: false }
+        SimHost {
+            world,
+            set: None,
+            resource_version: String::new(),
+            resource_uid: String::new(),
+            killed: false,
+        }
     }
 
     /// Between any two effects the operator may die, and the world goes on.
@@ -30,13 +36,19 @@ impl<'w> SimHost<'w> {
         self.world.interfere();
         self.killed |= self.world.faults_allowed() && self.world.rng.u32(..1000) < 4;
         if self.killed {
-            self.world.counters.add("operator killed between two effects");
+            self.world
+                .counters
+                .add("operator killed between two effects");
             return Err(Failure::Unavailable("the operator was killed".into()));
         }
         Ok(())
     }
 
-    fn effect<T>(&mut self, what: &str, carry_out: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
+    fn effect<T>(
+        &mut self,
+        what: &str,
+        carry_out: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         self.moment()?;
         let done = carry_out(self);
         if let Err(failure) = &done {
@@ -57,27 +69,48 @@ impl<'w> SimHost<'w> {
                 let resource = world.api.resource.clone()?;
                 let set = world.api.set.clone();
                 let uid = world.api.resource_uid();
-                let is_ours = |metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
-                    metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
-                };
+                let is_ours =
+                    |metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
+                        metadata
+                            .owner_references
+                            .iter()
+                            .flatten()
+                            .any(|owner| owner.uid == uid)
+                    };
                 let sets = set.filter(|set| is_ours(&set.metadata));
-                let set_uid = sets.as_ref().and_then(|set| set.metadata.uid.clone()).unwrap_or_default();
+                let set_uid = sets
+                    .as_ref()
+                    .and_then(|set| set.metadata.uid.clone())
+                    .unwrap_or_default();
                 let pods = world.api.pods.iter().filter(|(_, pod)| {
-                    pod.metadata.owner_references.iter().flatten().any(|owner| owner.uid == set_uid)
+                    pod.metadata
+                        .owner_references
+                        .iter()
+                        .flatten()
+                        .any(|owner| owner.uid == set_uid)
                 });
                 Snapshot {
                     resource,
                     observed: Observed {
-                        pods: pods.map(|(name, pod)| (name.clone(), pod.clone())).collect(),
+                        pods: pods
+                            .map(|(name, pod)| (name.clone(), pod.clone()))
+                            .collect(),
                         claims: world.api.claims.clone(),
-                        stateful_sets: sets.into_iter().map(|set| (super::NAME.to_owned(), set)).collect(),
+                        stateful_sets: sets
+                            .into_iter()
+                            .map(|set| (super::NAME.to_owned(), set))
+                            .collect(),
                         ..Observed::default()
                     },
                 }
             }
         };
         world.api.resource.as_ref()?;
-        let old_answers = world.last_seen.take().map(|seen| seen.observed.members).unwrap_or_default();
+        let old_answers = world
+            .last_seen
+            .take()
+            .map(|seen| seen.observed.members)
+            .unwrap_or_default();
         seen.observed.members = self.ask(&seen.observed, old_answers);
         self.world.last_seen = Some(seen.clone());
         Some(seen)
@@ -92,12 +125,21 @@ impl<'w> SimHost<'w> {
         let world = &mut *self.world;
         let mut answers = std::collections::BTreeMap::new();
         for name in observed.pods.keys() {
-            let uid = world.nodes.processes.get(name).map(|process| process.pod_uid.clone()).unwrap_or_default();
+            let uid = world
+                .nodes
+                .processes
+                .get(name)
+                .map(|process| process.pod_uid.clone())
+                .unwrap_or_default();
             let status = world.nodes.status(name, &world.group, world.now);
             let repeated = world.faults_allowed() && world.rng.u8(..) < 6;
             let answer = match old.get(name).filter(|_| repeated) {
                 Some(old) => old.clone(),
-                None => Answer { pod_uid: uid, at: timestamp(world.now), status },
+                None => Answer {
+                    pod_uid: uid,
+                    at: timestamp(world.now),
+                    status,
+                },
             };
             answers.insert(name.clone(), answer);
         }
@@ -106,16 +148,28 @@ impl<'w> SimHost<'w> {
 
     fn remember(&mut self, seen: &Snapshot) {
         let text_at = |pointer: &str| {
-            seen.resource.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+            seen.resource
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
         };
         self.resource_version = text_at("/metadata/resourceVersion");
         self.resource_uid = text_at("/metadata/uid");
         let set = seen.observed.stateful_sets.get(super::NAME);
-        self.set = set.and_then(|set| Some((set.metadata.uid.clone()?, set.metadata.resource_version.clone()?)));
+        self.set = set.and_then(|set| {
+            Some((
+                set.metadata.uid.clone()?,
+                set.metadata.resource_version.clone()?,
+            ))
+        });
         let spec = seen.resource.get("spec").cloned().unwrap_or_default();
         let repair = needs_repair(&self.world.group, &seen.observed, self.world.now);
         let world = &mut *self.world;
-        world.judge.wanted_at_read = spec["members"].as_i64().and_then(|members| members.try_into().ok()).unwrap_or(0);
+        world.judge.wanted_at_read = spec["members"]
+            .as_i64()
+            .and_then(|members| members.try_into().ok())
+            .unwrap_or(0);
         world.judge.paused_at_read = spec["paused"] == true;
         world.judge.deletes_scaled_at_read = spec["storage"]["retention"]["whenScaled"] == "Delete";
         world.judge.repair_needed_at_read = repair;
@@ -130,26 +184,49 @@ impl<'w> SimHost<'w> {
         let world = &mut *self.world;
         world.judge_now(|judge, _| judge.anything(action.name()));
         match action {
-            Action::MarkClaim { name, uid, annotations, owned } => {
+            Action::MarkClaim {
+                name,
+                uid,
+                annotations,
+                owned,
+            } => {
                 let resource = (self.resource_uid.clone(), super::NAME.to_owned());
-                let claim = world.api.claims.get_mut(name).filter(|claim| claim.metadata.uid.as_ref() == Some(uid));
+                let claim = world
+                    .api
+                    .claims
+                    .get_mut(name)
+                    .filter(|claim| claim.metadata.uid.as_ref() == Some(uid));
                 let claim = claim.ok_or_else(|| Failure::Conflict(name.clone()))?;
-                claim.metadata.annotations.get_or_insert_default().extend(annotations.clone());
+                claim
+                    .metadata
+                    .annotations
+                    .get_or_insert_default()
+                    .extend(annotations.clone());
                 claim.metadata.owner_references = owned.then(|| {
-                    vec![k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
-                        uid: resource.0,
-                        name: resource.1,
-                        ..Default::default()
-                    }]
+                    vec![
+                        k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+                            uid: resource.0,
+                            name: resource.1,
+                            ..Default::default()
+                        },
+                    ]
                 });
                 Ok(())
             }
             Action::DeleteClaim { name, uid } => {
                 world.judge_now(|judge, scene| judge.wipe(scene, name));
-                if world.api.delete_claim(name, uid, now) { Ok(()) } else { Err(Failure::Conflict(name.clone())) }
+                if world.api.delete_claim(name, uid, now) {
+                    Ok(())
+                } else {
+                    Err(Failure::Conflict(name.clone()))
+                }
             }
             Action::DeletePod { name, uid } => {
-                let same = world.api.pods.get(name).is_some_and(|pod| pod.metadata.uid.as_ref() == Some(uid));
+                let same = world
+                    .api
+                    .pods
+                    .get(name)
+                    .is_some_and(|pod| pod.metadata.uid.as_ref() == Some(uid));
                 if !same {
                     return Err(Failure::Conflict(name.clone()));
                 }
@@ -157,7 +234,11 @@ impl<'w> SimHost<'w> {
                 world.stop_pod(name);
                 Ok(())
             }
-            Action::Ask { pod, pod_uid, request } => self.send(pod, pod_uid, request),
+            Action::Ask {
+                pod,
+                pod_uid,
+                request,
+            } => self.send(pod, pod_uid, request),
         }
     }
 
@@ -165,8 +246,16 @@ impl<'w> SimHost<'w> {
     fn send(&mut self, pod: &str, pod_uid: &str, request: &MemberRequest) -> Result<(), Failure> {
         let world = &mut *self.world;
         let lost = || Failure::Unavailable("the request timed out".into());
-        let fate = if world.faults_allowed() { world.rng.u8(..) } else { 255 };
-        let silent = world.nodes.ailments.get(pod).is_some_and(|ailments| ailments.silent > world.now);
+        let fate = if world.faults_allowed() {
+            world.rng.u8(..)
+        } else {
+            255
+        };
+        let silent = world
+            .nodes
+            .ailments
+            .get(pod)
+            .is_some_and(|ailments| ailments.silent > world.now);
         if fate < 12 || silent {
             world.counters.add("member request lost");
             return Err(lost());
@@ -174,7 +263,12 @@ impl<'w> SimHost<'w> {
         if fate < 36 {
             world.counters.add("member request delivered again later");
             let due = world.now + world.rng.i64(0..6000);
-            world.late.push(Late { due, pod: pod.to_owned(), pod_uid: pod_uid.to_owned(), request: request.clone() });
+            world.late.push(Late {
+                due,
+                pod: pod.to_owned(),
+                pod_uid: pod_uid.to_owned(),
+                request: request.clone(),
+            });
         }
         let answer = world.deliver(pod, pod_uid, request);
         if fate > 24 && fate < 44 {
@@ -187,15 +281,22 @@ impl<'w> SimHost<'w> {
 
 /// Whether a document tells that a voter's disk is gone or damaged.
 fn needs_repair(group: &super::group::Group, observed: &Observed, now: i64) -> bool {
-    let Some(configuration) = group.configuration() else { return false };
+    let Some(configuration) = group.configuration() else {
+        return false;
+    };
     configuration.voters().any(|seat| {
-        let Some(answer) = observed.members.get(&seat.name) else { return false };
+        let Some(answer) = observed.members.get(&seat.name) else {
+            return false;
+        };
         let pod = observed.pods.get(&seat.name);
         let same = pod.is_some_and(|pod| {
-            pod.metadata.uid.as_ref() == Some(&answer.pod_uid) && pod.metadata.deletion_timestamp.is_none()
+            pod.metadata.uid.as_ref() == Some(&answer.pod_uid)
+                && pod.metadata.deletion_timestamp.is_none()
         });
         let fresh = timestamp(now).duration_since(answer.at).as_millis() <= 5000;
-        let lost = |status: &MemberStatus| status.state == MemberState::Damaged || status.incarnation != text(seat.id);
+        let lost = |status: &MemberStatus| {
+            status.state == MemberState::Damaged || status.incarnation != text(seat.id)
+        };
         same && fresh && answer.status.as_ref().is_ok_and(lost)
     })
 }
@@ -233,11 +334,21 @@ impl Host for SimHost<'_> {
         self.effect("apply", |host| {
             let world = &mut *host.world;
             let now = timestamp(world.now);
-            let seen = host.set.as_ref().map(|(uid, version)| (uid.as_str(), version.as_str()));
+            let seen = host
+                .set
+                .as_ref()
+                .map(|(uid, version)| (uid.as_str(), version.as_str()));
             let current = world.api.set.as_ref().and_then(|set| {
-                Some((set.metadata.uid.as_deref()?, set.metadata.resource_version.as_deref()?))
+                Some((
+                    set.metadata.uid.as_deref()?,
+                    set.metadata.resource_version.as_deref()?,
+                ))
             });
-            let differs = world.api.set.as_ref().is_none_or(|living| living.spec != set.spec);
+            let differs = world
+                .api
+                .set
+                .as_ref()
+                .is_none_or(|living| living.spec != set.spec);
             if seen == current && differs {
                 world.judge_now(|judge, _| judge.anything("a StatefulSet is applied"));
                 world.judge_now(|judge, scene| judge.apply(scene, &set));
@@ -259,7 +370,8 @@ impl Host for SimHost<'_> {
     }
 
     async fn emit(&mut self, event: &Event) -> Result<(), Failure> {
-        self.world.trace(|| format!("event {}: {}", event.reason, event.message));
+        self.world
+            .trace(|| format!("event {}: {}", event.reason, event.message));
         self.world.counters.add("Emit");
         Ok(())
     }
@@ -268,7 +380,8 @@ impl Host for SimHost<'_> {
         self.effect("status", |host| {
             let world = &mut *host.world;
             let current = world.api.resource.as_ref();
-            let version = current.and_then(|resource| resource.pointer("/metadata/resourceVersion")?.as_str());
+            let version = current
+                .and_then(|resource| resource.pointer("/metadata/resourceVersion")?.as_str());
             if version != Some(host.resource_version.as_str()) {
                 world.counters.add("status write in conflict");
                 return Err(Failure::Conflict("the resource".into()));

@@ -41,14 +41,18 @@ impl Scene<'_> {
 
     /// Voters that run, reach their peers, are caught up, and are not being stopped.
     pub fn healthy(&self) -> BTreeSet<Id> {
-        let Some(configuration) = self.configuration() else { return BTreeSet::new() };
+        let Some(configuration) = self.configuration() else {
+            return BTreeSet::new();
+        };
         let alive = self.nodes.alive(self.now);
         let stays = |id: Id| {
             let pod = self.nodes.pod_of(id).and_then(|pod| self.api.pods.get(pod));
             pod.is_some_and(|pod| !is_terminating(pod))
         };
         let voters = configuration.voters().map(|seat| seat.id);
-        voters.filter(|id| alive.contains(id) && self.group.is_caught_up(*id) && stays(*id)).collect()
+        voters
+            .filter(|id| alive.contains(id) && self.group.is_caught_up(*id) && stays(*id))
+            .collect()
     }
 
     /// Members that the operator allowed the StatefulSet's controller to restart, and that it has not restarted yet.
@@ -57,7 +61,9 @@ impl Scene<'_> {
         if status.and_then(|status| status.observed_generation) != set.metadata.generation {
             return BTreeSet::new();
         }
-        let update = status.and_then(|status| status.update_revision.as_deref()).unwrap_or_default();
+        let update = status
+            .and_then(|status| status.update_revision.as_deref())
+            .unwrap_or_default();
         let outdated = |pod: &Pod| revision_of(pod) != update && !is_terminating(pod);
         self.ids(partition(set)..replicas(set), outdated)
     }
@@ -66,7 +72,9 @@ impl Scene<'_> {
     fn ids(&self, ordinals: std::ops::Range<i32>, is: impl Fn(&Pod) -> bool) -> BTreeSet<Id> {
         let pods = ordinals.map(|ordinal| pod_name(NAME, ordinal));
         let pods = pods.filter(|name| self.api.pods.get(name).is_some_and(&is));
-        pods.filter_map(|name| self.nodes.disk_of(&name)).map(|disk| disk.id).collect()
+        pods.filter_map(|name| self.nodes.disk_of(&name))
+            .map(|disk| disk.id)
+            .collect()
     }
 
     fn seat(&self, id: Id) -> Option<&Seat> {
@@ -91,23 +99,38 @@ impl Judge {
 
     /// Whether these may stop together.
     fn spares(&self, scene: &Scene<'_>, victims: &BTreeSet<Id>, what: &str) -> Result<(), String> {
-        let Some(configuration) = scene.configuration() else { return Ok(()) };
+        let Some(configuration) = scene.configuration() else {
+            return Ok(());
+        };
         let base = self.base(scene);
-        if configuration.is_quorum(|id| base.contains(&id)) && !configuration.is_quorum(|id| base.contains(&id) && !victims.contains(&id)) {
-            return Err(format!("{what}: that leaves no quorum of healthy, caught-up voters ({} were healthy)", base.len()));
+        if configuration.is_quorum(|id| base.contains(&id))
+            && !configuration.is_quorum(|id| base.contains(&id) && !victims.contains(&id))
+        {
+            return Err(format!(
+                "{what}: that leaves no quorum of healthy, caught-up voters ({} were healthy)",
+                base.len()
+            ));
         }
         Ok(())
     }
 
     /// Nothing is done to a paused resource.
     pub fn anything(&self, what: &str) -> Result<(), String> {
-        if self.paused_at_read { Err(format!("{what}, though the resource is paused")) } else { Ok(()) }
+        if self.paused_at_read {
+            Err(format!("{what}, though the resource is paused"))
+        } else {
+            Ok(())
+        }
     }
 
     /// A pod is deleted.
     pub fn restart(&mut self, scene: &Scene<'_>, pod: &str) -> Result<(), String> {
-        let Some(disk) = scene.nodes.disk_of(pod) else { return Ok(()) };
-        let alone = scene.configuration().is_some_and(|configuration| configuration.voters().count() == 1);
+        let Some(disk) = scene.nodes.disk_of(pod) else {
+            return Ok(());
+        };
+        let alone = scene
+            .configuration()
+            .is_some_and(|configuration| configuration.voters().count() == 1);
         let victims = BTreeSet::from([disk.id]);
         if !alone {
             self.spares(scene, &victims, &format!("{pod} is restarted"))?;
@@ -118,21 +141,35 @@ impl Judge {
 
     /// A claim is deleted, and with it a disk.
     pub fn wipe(&mut self, scene: &Scene<'_>, claim: &str) -> Result<(), String> {
-        let uid = scene.api.claims.get(claim).and_then(|claim| claim.metadata.uid.as_ref());
-        let Some(disk) = uid.and_then(|uid| scene.nodes.disks.get(uid)) else { return Ok(()) };
-        let seat = scene.seat(disk.id).filter(|seat| seat.part != Part::Learner);
+        let uid = scene
+            .api
+            .claims
+            .get(claim)
+            .and_then(|claim| claim.metadata.uid.as_ref());
+        let Some(disk) = uid.and_then(|uid| scene.nodes.disks.get(uid)) else {
+            return Ok(());
+        };
+        let seat = scene
+            .seat(disk.id)
+            .filter(|seat| seat.part != Part::Learner);
         if let (Some(_), Some(configuration)) = (seat, scene.configuration()) {
             if disk.content == MemberState::Running {
-                return Err(format!("{claim} is deleted, though it holds the data of a sound voter"));
+                return Err(format!(
+                    "{claim} is deleted, though it holds the data of a sound voter"
+                ));
             }
             let base = self.base(scene);
             if !configuration.is_quorum(|id| base.contains(&id) && id != disk.id) {
-                return Err(format!("{claim} is deleted, though the others are no healthy quorum"));
+                return Err(format!(
+                    "{claim} is deleted, though the others are no healthy quorum"
+                ));
             }
         }
         let useless = matches!(disk.content, MemberState::Damaged | MemberState::Empty);
         if !useless && !self.deletes_scaled_at_read {
-            return Err(format!("{claim} is deleted, though its policy is to retain it"));
+            return Err(format!(
+                "{claim} is deleted, though its policy is to retain it"
+            ));
         }
         self.disrupted.insert(disk.id);
         Ok(())
@@ -140,24 +177,41 @@ impl Judge {
 
     /// A StatefulSet is changed: pods may be scaled away, or restarted by its controller.
     pub fn apply(&mut self, scene: &Scene<'_>, new: &StatefulSet) -> Result<(), String> {
-        let Some(old) = &scene.api.set else { return Ok(()) };
+        let Some(old) = &scene.api.set else {
+            return Ok(());
+        };
         for id in scene.ids(replicas(new)..replicas(old), |_| true) {
             if scene.seat(id).is_some() {
-                return Err(format!("the pod of {} is scaled away, though it is in the configuration", text(id)));
+                return Err(format!(
+                    "the pod of {} is scaled away, though it is in the configuration",
+                    text(id)
+                ));
             }
         }
-        let same = old.spec.as_ref().map(|spec| &spec.template) == new.spec.as_ref().map(|spec| &spec.template);
-        let update = old.status.as_ref().and_then(|status| status.update_revision.clone()).unwrap_or_default();
+        let same = old.spec.as_ref().map(|spec| &spec.template)
+            == new.spec.as_ref().map(|spec| &spec.template);
+        let update = old
+            .status
+            .as_ref()
+            .and_then(|status| status.update_revision.clone())
+            .unwrap_or_default();
         let granted = if same {
-            scene.ids(partition(new)..partition(old), |pod| revision_of(pod) != update)
+            scene.ids(partition(new)..partition(old), |pod| {
+                revision_of(pod) != update
+            })
         } else {
             scene.ids(partition(new)..replicas(new), |_| true)
         };
-        let granted: BTreeSet<Id> = granted.into_iter().filter(|id| scene.seat(*id).is_some()).collect();
+        let granted: BTreeSet<Id> = granted
+            .into_iter()
+            .filter(|id| scene.seat(*id).is_some())
+            .collect();
         if granted.is_empty() {
             return Ok(());
         }
-        let alone = scene.configuration().is_some_and(|configuration| configuration.voters().count() == 1);
+        let alone = scene
+            .configuration()
+            .is_some_and(|configuration| configuration.voters().count() == 1);
         if !alone || granted.len() > 1 {
             self.spares(scene, &granted, "members are given another revision")?;
         }
@@ -169,12 +223,18 @@ impl Judge {
 
     /// A broken revision stops at one member.
     fn others_are_back(&self, scene: &Scene<'_>, from: i32, replicas: i32) -> Result<(), String> {
-        let Some(configuration) = scene.configuration() else { return Ok(()) };
+        let Some(configuration) = scene.configuration() else {
+            return Ok(());
+        };
         let (now, base) = (scene.healthy(), &self.healthy_at_read);
         for seat in configuration.voters() {
-            let above = ordinal(NAME, &seat.name).is_some_and(|ordinal| ordinal > from && ordinal < replicas);
+            let above = ordinal(NAME, &seat.name)
+                .is_some_and(|ordinal| ordinal > from && ordinal < replicas);
             if above && !now.contains(&seat.id) && !base.contains(&seat.id) {
-                return Err(format!("an upgrade goes on, though {} is not back", seat.name));
+                return Err(format!(
+                    "an upgrade goes on, though {} is not back",
+                    seat.name
+                ));
             }
         }
         Ok(())
@@ -183,29 +243,62 @@ impl Judge {
     /// An identity is added.
     pub fn add(&self, scene: &Scene<'_>, id: Id) -> Result<(), String> {
         let again = scene.group.used.contains(&id) && scene.seat(id).is_none();
-        if again { Err(format!("the identity {} is used twice", text(id))) } else { Ok(()) }
+        if again {
+            Err(format!("the identity {} is used twice", text(id)))
+        } else {
+            Ok(())
+        }
     }
 
     /// An identity is removed.
     pub fn remove(&self, scene: &Scene<'_>, id: Id) -> Result<(), String> {
-        let Some((configuration, seat)) = scene.configuration().and_then(|c| Some((c, c.seat(id)?))) else { return Ok(()) };
-        let sound = scene.nodes.disks.values().any(|disk| disk.id == id && disk.content == MemberState::Running);
+        let Some((configuration, seat)) =
+            scene.configuration().and_then(|c| Some((c, c.seat(id)?)))
+        else {
+            return Ok(());
+        };
+        let sound = scene
+            .nodes
+            .disks
+            .values()
+            .any(|disk| disk.id == id && disk.content == MemberState::Running);
         let stays = ordinal(NAME, &seat.name).is_some_and(|ordinal| ordinal < self.wanted_at_read);
         if sound && stays {
-            return Err(format!("{} is removed, though its disk is sound", seat.name));
+            return Err(format!(
+                "{} is removed, though its disk is sound",
+                seat.name
+            ));
         }
         let left = Configuration {
             index: configuration.index,
-            seats: configuration.seats.iter().filter(|seat| seat.id != id).cloned().collect(),
+            seats: configuration
+                .seats
+                .iter()
+                .filter(|seat| seat.id != id)
+                .cloned()
+                .collect(),
         };
-        self.changes(scene, configuration, &left, &self.base(scene), &format!("{} is removed", seat.name))
+        self.changes(
+            scene,
+            configuration,
+            &left,
+            &self.base(scene),
+            &format!("{} is removed", seat.name),
+        )
     }
 
     /// A learner becomes a voter.
     pub fn promote(&self, scene: &Scene<'_>, id: Id) -> Result<(), String> {
-        let Some((configuration, seat)) = scene.configuration().and_then(|c| Some((c, c.seat(id)?))) else { return Ok(()) };
+        let Some((configuration, seat)) =
+            scene.configuration().and_then(|c| Some((c, c.seat(id)?)))
+        else {
+            return Ok(());
+        };
         if !scene.group.is_caught_up(id) {
-            return Err(format!("{} is promoted, though it does not hold the log", seat.name));
+            return Err(format!(
+                "{} is promoted, though it does not hold the log",
+                seat.name
+            ));
         }
         let mut base = self.base(scene);
         base.insert(id);
@@ -213,7 +306,13 @@ impl Judge {
         for seat in grown.seats.iter_mut().filter(|seat| seat.id == id) {
             seat.part = Part::Voter;
         }
-        self.changes(scene, configuration, &grown, &base, &format!("{} is promoted", seat.name))
+        self.changes(
+            scene,
+            configuration,
+            &grown,
+            &base,
+            &format!("{} is promoted", seat.name),
+        )
     }
 
     fn changes(
@@ -226,17 +325,27 @@ impl Judge {
     ) -> Result<(), String> {
         let before = self.base(scene);
         if from.is_quorum(|id| before.contains(&id)) && !to.is_quorum(|id| base.contains(&id)) {
-            return Err(format!("{what}: the configuration that follows has no quorum of healthy, caught-up voters"));
+            return Err(format!(
+                "{what}: the configuration that follows has no quorum of healthy, caught-up voters"
+            ));
         }
         Ok(())
     }
 }
 
 fn partition(set: &StatefulSet) -> i32 {
-    let strategy = set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
-    strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).unwrap_or(0)
+    let strategy = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.update_strategy.as_ref());
+    strategy
+        .and_then(|strategy| strategy.rolling_update.as_ref()?.partition)
+        .unwrap_or(0)
 }
 
 fn replicas(set: &StatefulSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0)
+    set.spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(0)
 }

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use quorate_wire::{
-    ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part, RestartBlocker, Role, STATUS_VERSION,
+    ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part,
+    RestartBlocker, Role, STATUS_VERSION,
 };
 
 use super::api::Api;
@@ -68,16 +69,25 @@ impl Nodes {
 
     /// The pod whose running process has this identity.
     pub fn pod_of(&self, id: Id) -> Option<&str> {
-        self.processes.iter().find(|(pod, process)| {
-            process.running && self.disk_of(pod).is_some_and(|disk| disk.id == id)
-        }).map(|(pod, _)| pod.as_str())
+        self.processes
+            .iter()
+            .find(|(pod, process)| {
+                process.running && self.disk_of(pod).is_some_and(|disk| disk.id == id)
+            })
+            .map(|(pod, _)| pod.as_str())
     }
 
     /// Identities that run, are sound, and reach their peers.
     pub fn alive(&self, now: i64) -> BTreeSet<Id> {
         self.processes
             .iter()
-            .filter(|(pod, process)| process.running && self.ailments.get(*pod).is_none_or(|ailments| ailments.cut <= now))
+            .filter(|(pod, process)| {
+                process.running
+                    && self
+                        .ailments
+                        .get(*pod)
+                        .is_none_or(|ailments| ailments.cut <= now)
+            })
             .filter_map(|(pod, _)| self.disk_of(pod))
             .filter(|disk| disk.content == MemberState::Running)
             .map(|disk| disk.id)
@@ -85,15 +95,26 @@ impl Nodes {
     }
 
     fn slow(&self, now: i64) -> BTreeSet<Id> {
-        let slow = self.ailments.iter().filter(|(_, ailments)| ailments.slow > now);
-        slow.filter_map(|(pod, _)| self.disk_of(pod)).map(|disk| disk.id).collect()
+        let slow = self
+            .ailments
+            .iter()
+            .filter(|(_, ailments)| ailments.slow > now);
+        slow.filter_map(|(pod, _)| self.disk_of(pod))
+            .map(|disk| disk.id)
+            .collect()
     }
 
     /// Time goes on for kubelets, processes and the group.
     ///
     /// # Errors
     /// When the group lost what it had committed.
-    pub fn step(&mut self, api: &mut Api, group: &mut Group, rng: &mut Rng, now: i64) -> Result<(), String> {
+    pub fn step(
+        &mut self,
+        api: &mut Api,
+        group: &mut Group,
+        rng: &mut Rng,
+        now: i64,
+    ) -> Result<(), String> {
         self.admit(api, rng, now);
         self.end(api, now);
         self.start(api.resource_uid(), rng, now)?;
@@ -120,7 +141,11 @@ impl Nodes {
                 };
                 self.processes.insert(name.clone(), process);
             }
-            if let Some(process) = self.processes.get_mut(name).filter(|_| pod.metadata.deletion_timestamp.is_some()) {
+            if let Some(process) = self
+                .processes
+                .get_mut(name)
+                .filter(|_| pod.metadata.deletion_timestamp.is_some())
+            {
                 process.ends.get_or_insert_with(|| now + rng.i64(0..800));
             }
         }
@@ -128,8 +153,12 @@ impl Nodes {
 
     fn end(&mut self, api: &mut Api, now: i64) {
         let over = |process: &Process| process.ends.is_some_and(|ends| ends <= now);
-        let ended: Vec<String> =
-            self.processes.iter().filter(|(_, process)| over(process)).map(|(pod, _)| pod.clone()).collect();
+        let ended: Vec<String> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| over(process))
+            .map(|(pod, _)| pod.clone())
+            .collect();
         for pod in ended {
             self.processes.remove(&pod);
             self.ailments.remove(&pod);
@@ -140,7 +169,12 @@ impl Nodes {
         let orphans = |(name, pod): &(&String, &Pod)| {
             pod.metadata.deletion_timestamp.is_some() && !self.processes.contains_key(*name)
         };
-        let orphans: Vec<String> = api.pods.iter().filter(orphans).map(|(name, _)| name.clone()).collect();
+        let orphans: Vec<String> = api
+            .pods
+            .iter()
+            .filter(orphans)
+            .map(|(name, _)| name.clone())
+            .collect();
         for orphan in orphans {
             api.pods.remove(&orphan);
         }
@@ -149,14 +183,28 @@ impl Nodes {
     /// A process opens its disk: an empty one gets an identity, a removed one sets its data aside and gets another.
     fn start(&mut self, cluster: &str, rng: &mut Rng, now: i64) -> Result<(), String> {
         for process in self.processes.values_mut() {
-            if process.running || process.starts > now || process.ends.is_some() || process.version == BROKEN {
+            if process.running
+                || process.starts > now
+                || process.ends.is_some()
+                || process.version == BROKEN
+            {
                 continue;
             }
             process.running = true;
-            let fresh = Disk { cluster: cluster.to_owned(), id: rng.u64(1..), content: MemberState::Empty };
-            let disk = self.disks.entry(process.claim_uid.clone()).or_insert_with(|| fresh.clone());
+            let fresh = Disk {
+                cluster: cluster.to_owned(),
+                id: rng.u64(1..),
+                content: MemberState::Empty,
+            };
+            let disk = self
+                .disks
+                .entry(process.claim_uid.clone())
+                .or_insert_with(|| fresh.clone());
             if disk.cluster != cluster {
-                return Err(format!("a pod of {cluster} was put on a disk of {}", disk.cluster));
+                return Err(format!(
+                    "a pod of {cluster} was put on a disk of {}",
+                    disk.cluster
+                ));
             }
             if disk.content == MemberState::Removed {
                 *disk = fresh;
@@ -167,7 +215,13 @@ impl Nodes {
 
     /// A process dies and comes back on the same disk.
     pub fn crash(&mut self, pod: &str, now: i64, rng: &mut Rng) -> bool {
-        let Some(process) = self.processes.get_mut(pod).filter(|process| process.running) else { return false };
+        let Some(process) = self
+            .processes
+            .get_mut(pod)
+            .filter(|process| process.running)
+        else {
+            return false;
+        };
         process.running = false;
         process.starts = now + rng.i64(200..5000);
         true
@@ -175,7 +229,9 @@ impl Nodes {
 
     /// The content of a disk is gone; the claim is the same.
     pub fn wipe(&mut self, pod: &str, group: &mut Group) {
-        let Some(process) = self.processes.get_mut(pod) else { return };
+        let Some(process) = self.processes.get_mut(pod) else {
+            return;
+        };
         process.running = false;
         if let Some(disk) = self.disks.remove(&process.claim_uid) {
             group.forget(disk.id);
@@ -184,10 +240,21 @@ impl Nodes {
 
     /// What the leader tells: an empty member that it is one, a removed one that it is none.
     fn hear(&mut self, group: &mut Group, rng: &mut Rng, now: i64) {
-        let (Some(_), Some(in_force)) = (group.leader, group.configuration().cloned()) else { return };
+        let (Some(_), Some(in_force)) = (group.leader, group.configuration().cloned()) else {
+            return;
+        };
         for (pod, process) in self.processes.iter().filter(|(_, process)| process.running) {
-            let cut = self.ailments.get(pod).is_some_and(|ailments| ailments.cut > now);
-            let Some(disk) = self.disks.get_mut(&process.claim_uid).filter(|_| !cut && rng.u8(..) < 90) else { continue };
+            let cut = self
+                .ailments
+                .get(pod)
+                .is_some_and(|ailments| ailments.cut > now);
+            let Some(disk) = self
+                .disks
+                .get_mut(&process.claim_uid)
+                .filter(|_| !cut && rng.u8(..) < 90)
+            else {
+                continue;
+            };
             let knows = in_force.seat(disk.id).is_some();
             match disk.content {
                 MemberState::Empty if knows => {
@@ -205,12 +272,18 @@ impl Nodes {
     }
 
     fn release_claims(&mut self, api: &mut Api, group: &mut Group) {
-        let going = api.claims.iter().filter(|(_, claim)| claim.metadata.deletion_timestamp.is_some());
-        let free = going.filter(|(name, _)| !api.pods.keys().any(|pod| **name == format!("data-{pod}")));
+        let going = api
+            .claims
+            .iter()
+            .filter(|(_, claim)| claim.metadata.deletion_timestamp.is_some());
+        let free =
+            going.filter(|(name, _)| !api.pods.keys().any(|pod| **name == format!("data-{pod}")));
         let gone: Vec<String> = free.map(|(name, _)| name.clone()).collect();
         for name in gone {
             let claim = api.claims.remove(&name);
-            let uid = claim.and_then(|claim| claim.metadata.uid).unwrap_or_default();
+            let uid = claim
+                .and_then(|claim| claim.metadata.uid)
+                .unwrap_or_default();
             if let Some(disk) = self.disks.remove(&uid) {
                 group.forget(disk.id);
             }
@@ -221,9 +294,15 @@ impl Nodes {
     /// The kubelets' probes: Ready means a voter within its lag bound.
     fn report(&mut self, api: &mut Api, group: &Group, now: i64) {
         for (name, pod) in &mut api.pods {
-            let running = self.processes.get(name).is_some_and(|process| process.running);
+            let running = self
+                .processes
+                .get(name)
+                .is_some_and(|process| process.running);
             let ready = running && self.disk_of(name).is_some_and(|disk| is_ready(disk, group));
-            let was = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            let was = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
             if was == Some("Failed") || (was.is_some() && quorate_model::is_ready(pod) == ready) {
                 continue;
             }
@@ -234,8 +313,15 @@ impl Nodes {
 
     /// The member's document, or why there is none.
     pub fn status(&mut self, pod: &str, group: &Group, now: i64) -> Result<MemberStatus, String> {
-        let process = self.processes.get(pod).filter(|process| process.running).ok_or("connection refused")?;
-        let disk = self.disks.get(&process.claim_uid).ok_or("connection refused")?;
+        let process = self
+            .processes
+            .get(pod)
+            .filter(|process| process.running)
+            .ok_or("connection refused")?;
+        let disk = self
+            .disks
+            .get(&process.claim_uid)
+            .ok_or("connection refused")?;
         let ailments = self.ailments.entry(pod.to_owned()).or_default();
         if ailments.silent > now {
             return Err("timed out".into());
@@ -244,11 +330,18 @@ impl Nodes {
         if disk.content == MemberState::Running {
             let view = group_status(disk.id, group);
             let cut = ailments.cut > now;
-            ailments.cut_view = ailments.cut_view.take().filter(|_| cut).or_else(|| view.clone());
+            ailments.cut_view = ailments
+                .cut_view
+                .take()
+                .filter(|_| cut)
+                .or_else(|| view.clone());
             groups.extend(if cut { ailments.cut_view.clone() } else { view });
         }
         let damaged = disk.content == MemberState::Damaged;
-        let blocker = RestartBlocker { code: "SendingSnapshot".into(), message: "a snapshot is being sent".into() };
+        let blocker = RestartBlocker {
+            code: "SendingSnapshot".into(),
+            message: "a snapshot is being sent".into(),
+        };
         Ok(MemberStatus {
             schema: STATUS_VERSION.into(),
             kind: "RaftCluster".into(),
@@ -261,20 +354,33 @@ impl Nodes {
             reason: damaged.then(|| "a checksum does not hold".into()),
             ready: is_ready(disk, group),
             insecure: true,
-            restart_blockers: if ailments.busy > now { vec![blocker] } else { Vec::new() },
+            restart_blockers: if ailments.busy > now {
+                vec![blocker]
+            } else {
+                Vec::new()
+            },
             groups,
         })
     }
 }
 
 fn is_ready(disk: &Disk, group: &Group) -> bool {
-    let votes = group.configuration().and_then(|configuration| configuration.seat(disk.id)).is_some_and(|seat| seat.part != Part::Learner);
-    disk.content == MemberState::Running && votes && group.leader.is_some() && group.is_caught_up(disk.id)
+    let votes = group
+        .configuration()
+        .and_then(|configuration| configuration.seat(disk.id))
+        .is_some_and(|seat| seat.part != Part::Learner);
+    disk.content == MemberState::Running
+        && votes
+        && group.leader.is_some()
+        && group.is_caught_up(disk.id)
 }
 
 fn version(pod: &Pod) -> String {
     let labels = pod.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get("app.kubernetes.io/version")).cloned().unwrap_or_default()
+    labels
+        .and_then(|labels| labels.get("app.kubernetes.io/version"))
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn pod_status(name: &str, ready: bool, now: i64) -> PodStatus {
@@ -297,7 +403,10 @@ fn pod_status(name: &str, ready: bool, now: i64) -> PodStatus {
 fn group_status(id: Id, group: &Group) -> Option<GroupStatus> {
     let held = *group.held.get(&id)?;
     let leads = group.leader == Some(id);
-    let empty = Configuration { index: 0, seats: Vec::new() };
+    let empty = Configuration {
+        index: 0,
+        seats: Vec::new(),
+    };
     let known = group.configuration_at(held).unwrap_or(&empty);
     let part = known.seat(id).map(|seat| seat.part);
     let role = match part {

@@ -63,7 +63,11 @@ pub fn run_seed(seed: u64, print: bool) -> Result<Outcome, Failure> {
         if world.faults_allowed() {
             continue;
         }
-        let missing = if world.user.is_content() { world.missing() } else { Some("the user is not content".into()) };
+        let missing = if world.user.is_content() {
+            world.missing()
+        } else {
+            Some("the user is not content".into())
+        };
         match missing {
             None => {
                 world.counters.add("converged");
@@ -71,19 +75,29 @@ pub fn run_seed(seed: u64, print: bool) -> Result<Outcome, Failure> {
             }
             Some(_) if world.beyond_survival => settled = Some(0),
             Some(missing) if world.now > end => {
-                return Err(Failure { seed, what: format!("it does not end as specified: {missing}") });
+                return Err(Failure {
+                    seed,
+                    what: format!("it does not end as specified: {missing}"),
+                });
             }
             Some(_) => {}
         }
     }
     world.count_group();
-    Ok(Outcome { hash: world.hash(), settled: settled.unwrap_or(0), counters: world.counters })
+    Ok(Outcome {
+        hash: world.hash(),
+        settled: settled.unwrap_or(0),
+        counters: world.counters,
+    })
 }
 
 fn run_checked(seed: u64) -> Result<Outcome, Failure> {
     let outcome = run_seed(seed, false)?;
     if seed.is_multiple_of(TWICE_EVERY) && run_seed(seed, false)?.hash != outcome.hash {
-        return Err(Failure { seed, what: "two runs of one seed have different traces".into() });
+        return Err(Failure {
+            seed,
+            what: "two runs of one seed have different traces".into(),
+        });
     }
     Ok(outcome)
 }
@@ -92,7 +106,11 @@ fn run_checked(seed: u64) -> Result<Outcome, Failure> {
 ///
 /// # Errors
 /// The first property that does not hold.
-pub fn run_seeds(seeds: Range<u64>, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Failure> {
+pub fn run_seeds(
+    seeds: Range<u64>,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Failure> {
     let begun = Instant::now();
     let report = Mutex::new(Report::default());
     let failed = each(seeds, threads, &|seed| {
@@ -108,14 +126,21 @@ pub fn run_seeds(seeds: Range<u64>, threads: usize, progress: &(dyn Fn(u64) + Sy
         Some(failure) => Err(failure),
         None => {
             let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-            Ok(Report { elapsed: begun.elapsed(), ..report })
+            Ok(Report {
+                elapsed: begun.elapsed(),
+                ..report
+            })
         }
     }
 }
 
 /// Runs seeds with a bug in place until it is found; says by which, and how many were tried.
 #[cfg(feature = "planted-bugs")]
-pub fn hunt(bug: quorate_plan::planted::Bug, seeds: Range<u64>, threads: usize) -> (Option<Failure>, u64) {
+pub fn hunt(
+    bug: quorate_plan::planted::Bug,
+    seeds: Range<u64>,
+    threads: usize,
+) -> (Option<Failure>, u64) {
     let tried = AtomicU64::new(0);
     let found = each(seeds, threads, &|seed| {
         tried.fetch_add(1, Ordering::Relaxed);
@@ -128,7 +153,11 @@ pub fn hunt(bug: quorate_plan::planted::Bug, seeds: Range<u64>, threads: usize) 
 }
 
 /// The first failure of any thread.
-fn each(seeds: Range<u64>, threads: usize, run: &(dyn Fn(u64) -> Result<(), Failure> + Sync)) -> Option<Failure> {
+fn each(
+    seeds: Range<u64>,
+    threads: usize,
+    run: &(dyn Fn(u64) -> Result<(), Failure> + Sync),
+) -> Option<Failure> {
     let next = AtomicU64::new(seeds.start);
     let failure: Mutex<Option<Failure>> = Mutex::new(None);
     let work = || {
@@ -139,7 +168,10 @@ fn each(seeds: Range<u64>, threads: usize, run: &(dyn Fn(u64) -> Result<(), Fail
             }
             if let Err(failed) = run(seed) {
                 next.store(seeds.end, Ordering::Relaxed);
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
+                failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(failed);
             }
         }
     };

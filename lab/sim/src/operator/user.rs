@@ -3,9 +3,9 @@
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use super::NAME;
 use super::nodes::{BROKEN, timestamp};
 use super::world::World;
-use super::NAME;
 
 /// What is asked for, and the next change of mind.
 #[derive(Clone, Debug)]
@@ -29,7 +29,11 @@ impl User {
     pub fn new(rng: &mut Rng) -> Self {
         User {
             members: [1, 3, 3, 3, 5][rng.usize(0..5)],
-            version: if rng.u8(..) < 12 { BROKEN.into() } else { "1.0.1".into() },
+            version: if rng.u8(..) < 12 {
+                BROKEN.into()
+            } else {
+                "1.0.1".into()
+            },
             good: "1.0.1".into(),
             paused: false,
             retention: (rng.bool(), rng.bool()),
@@ -83,7 +87,11 @@ impl World {
         self.user.paused = false;
         if self.user.version == BROKEN {
             let forward = self.rng.u8(..) < 80;
-            self.user.version = if forward { self.release() } else { self.user.good.clone() };
+            self.user.version = if forward {
+                self.release()
+            } else {
+                self.user.good.clone()
+            };
         }
         self.user.good.clone_from(&self.user.version);
         self.edit("back to what works");
@@ -136,7 +144,10 @@ impl World {
 
     fn edit(&mut self, why: &str) {
         let spec = self.user.spec();
-        let words = format!("the user edits ({why}): {} members, version {}", self.user.members, self.user.version);
+        let words = format!(
+            "the user edits ({why}): {} members, version {}",
+            self.user.members, self.user.version
+        );
         self.trace(|| words);
         self.api.edit_spec(spec);
     }
@@ -152,7 +163,12 @@ impl World {
         if !self.api.is_clean() {
             return;
         }
-        if self.api.claims.values().any(|claim| claim.metadata.deletion_timestamp.is_some()) {
+        if self
+            .api
+            .claims
+            .values()
+            .any(|claim| claim.metadata.deletion_timestamp.is_some())
+        {
             return;
         }
         self.trace(|| "the user makes the resource anew".into());
@@ -168,7 +184,9 @@ impl World {
     }
 
     fn clear_claims(&mut self) {
-        let Some(due) = self.user.clears_claims else { return };
+        let Some(due) = self.user.clears_claims else {
+            return;
+        };
         let uid = self.api.resource_uid().to_owned();
         if self.now < due || self.user.deleting.is_some() {
             return;
@@ -177,7 +195,14 @@ impl World {
             .api
             .claims
             .iter()
-            .filter(|(_, claim)| claim.metadata.labels.iter().flatten().all(|(key, value)| key != quorate_plan::OWNER_UID || *value != uid))
+            .filter(|(_, claim)| {
+                claim
+                    .metadata
+                    .labels
+                    .iter()
+                    .flatten()
+                    .all(|(key, value)| key != quorate_plan::OWNER_UID || *value != uid)
+            })
             .filter_map(|(name, claim)| Some((name.clone(), claim.metadata.uid.clone()?)))
             .collect();
         for (name, claim) in foreign {

@@ -56,7 +56,9 @@ pub(super) struct World {
 impl World {
     pub fn new(seed: u64, print: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let api = Api::new(Rules { max_unavailable_gate: rng.bool() });
+        let api = Api::new(Rules {
+            max_unavailable_gate: rng.bool(),
+        });
         let now = 1_000_000;
         let calm_from = now + rng.i64(10_000..45_000);
         let user = User::new(&mut rng);
@@ -91,7 +93,12 @@ impl World {
     /// A line of the trace; the hash of all lines is the seed's fingerprint.
     pub fn trace(&mut self, line: impl FnOnce() -> String) {
         let mut text = String::new();
-        let _ = write!(text, "{:>8.1} {}", (self.now - 1_000_000) as f64 / 1000.0, line());
+        let _ = write!(
+            text,
+            "{:>8.1} {}",
+            (self.now - 1_000_000) as f64 / 1000.0,
+            line()
+        );
         for byte in text.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
@@ -103,9 +110,14 @@ impl World {
     /// Adds what the group went through.
     pub fn count_group(&mut self) {
         self.counters.add_many("election", self.group.elections);
-        self.counters.add_many("joint configuration entered", self.group.joint_entered);
-        self.counters.add_many("configuration rolled back", self.group.rolled_back);
-        self.counters.add_many("learner contacted", std::mem::take(&mut self.nodes.contacts));
+        self.counters
+            .add_many("joint configuration entered", self.group.joint_entered);
+        self.counters
+            .add_many("configuration rolled back", self.group.rolled_back);
+        self.counters.add_many(
+            "learner contacted",
+            std::mem::take(&mut self.nodes.contacts),
+        );
     }
 
     pub fn hash(&self) -> u64 {
@@ -114,16 +126,33 @@ impl World {
 
     pub fn trace_set(&mut self, set: &StatefulSet) {
         let Some(spec) = &set.spec else { return };
-        let image = spec.template.spec.as_ref().and_then(|spec| spec.containers.first()?.image.clone());
-        let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.clone());
+        let image = spec
+            .template
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.containers.first()?.image.clone());
+        let rolling = spec
+            .update_strategy
+            .as_ref()
+            .and_then(|strategy| strategy.rolling_update.clone());
         let partition = rolling.and_then(|rolling| rolling.partition);
         let (image, replicas) = (image.unwrap_or_default(), spec.replicas.unwrap_or(0));
-        self.trace(|| format!("apply replicas {replicas} partition {} image {image}", partition.unwrap_or(0)));
+        self.trace(|| {
+            format!(
+                "apply replicas {replicas} partition {} image {image}",
+                partition.unwrap_or(0)
+            )
+        });
     }
 
     /// Asks the judge; the first verdict against the operator ends the seed.
     pub fn judge_now(&mut self, ask: impl FnOnce(&mut Judge, &Scene<'_>) -> Result<(), String>) {
-        let scene = Scene { api: &self.api, nodes: &self.nodes, group: &self.group, now: self.now };
+        let scene = Scene {
+            api: &self.api,
+            nodes: &self.nodes,
+            group: &self.group,
+            now: self.now,
+        };
         if let Err(verdict) = ask(&mut self.judge, &scene) {
             self.break_with(verdict);
         }
@@ -140,7 +169,10 @@ impl World {
         if self.faults_allowed() {
             self.fault();
         }
-        if let Err(lost) = self.nodes.step(&mut self.api, &mut self.group, &mut self.rng, self.now) {
+        if let Err(lost) = self
+            .nodes
+            .step(&mut self.api, &mut self.group, &mut self.rng, self.now)
+        {
             self.break_with(lost);
         }
         self.deliver_late();
@@ -160,7 +192,10 @@ impl World {
     /// One round of the operator.
     fn operate(&mut self) {
         let mut memory = std::mem::take(&mut self.memory);
-        let key = Key { namespace: "default".into(), name: NAME.into() };
+        let key = Key {
+            namespace: "default".into(),
+            name: NAME.into(),
+        };
         let mut host = SimHost::new(self);
         let round = finish(reconcile(&mut host, kind(), &key, &mut memory));
         if host.killed {
@@ -170,7 +205,11 @@ impl World {
         }
         self.memory = memory;
         let pause = match round {
-            Ok(Round::Done { requeue_after, refusals, .. }) => {
+            Ok(Round::Done {
+                requeue_after,
+                refusals,
+                ..
+            }) => {
                 for refused in &refusals {
                     self.counters.add(refused.refusal.name());
                 }
@@ -188,12 +227,26 @@ impl World {
 
     /// A pod is to go: SIGTERM makes a leader hand over.
     pub fn stop_pod(&mut self, pod: &str) {
-        let Some(uid) = self.api.pods.get(pod).and_then(|pod| pod.metadata.uid.clone()) else { return };
+        let Some(uid) = self
+            .api
+            .pods
+            .get(pod)
+            .and_then(|pod| pod.metadata.uid.clone())
+        else {
+            return;
+        };
         self.api.delete_pod(pod, &uid, timestamp(self.now));
-        let leader = self.nodes.disk_of(pod).map(|disk| disk.id).filter(|id| self.group.leader == Some(*id));
+        let leader = self
+            .nodes
+            .disk_of(pod)
+            .map(|disk| disk.id)
+            .filter(|id| self.group.leader == Some(*id));
         if let Some(leader) = leader {
             let alive = self.nodes.alive(self.now);
-            let successor = alive.iter().copied().find(|id| *id != leader && self.group.is_caught_up(*id));
+            let successor = alive
+                .iter()
+                .copied()
+                .find(|id| *id != leader && self.group.is_caught_up(*id));
             if let Some(successor) = successor {
                 let _ = self.group.transfer(leader, successor, &alive);
             }
@@ -201,7 +254,9 @@ impl World {
     }
 
     fn deliver_late(&mut self) {
-        let (due, later) = std::mem::take(&mut self.late).into_iter().partition(|late| late.due <= self.now);
+        let (due, later) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|late| late.due <= self.now);
         self.late = later;
         let due: Vec<Late> = due;
         for late in due {
@@ -210,10 +265,26 @@ impl World {
     }
 
     /// A request arrives at a member.
-    pub fn deliver(&mut self, pod: &str, pod_uid: &str, request: &MemberRequest) -> Result<(), String> {
-        let process = self.nodes.processes.get(pod).filter(|process| process.running && process.pod_uid == pod_uid);
-        let claim = process.map(|process| process.claim_uid.clone()).ok_or("connection refused")?;
-        let disk = self.nodes.disks.get(&claim).cloned().ok_or("connection refused")?;
+    pub fn deliver(
+        &mut self,
+        pod: &str,
+        pod_uid: &str,
+        request: &MemberRequest,
+    ) -> Result<(), String> {
+        let process = self
+            .nodes
+            .processes
+            .get(pod)
+            .filter(|process| process.running && process.pod_uid == pod_uid);
+        let claim = process
+            .map(|process| process.claim_uid.clone())
+            .ok_or("connection refused")?;
+        let disk = self
+            .nodes
+            .disks
+            .get(&claim)
+            .cloned()
+            .ok_or("connection refused")?;
         let id = |text: &str| Id::from_str_radix(text, 16).unwrap_or(0);
         let refuse = |refused: super::group::Refused| format!("{refused:?}");
         self.trace(|| format!("{pod} is asked: {request:?}"));
@@ -237,21 +308,27 @@ impl World {
                 let learner = id(&add.id);
                 let judged = |judge: &mut Judge, scene: &Scene<'_>| judge.add(scene, learner);
                 self.change(disk.id, add.configuration_index, judged, |group| {
-                    group.add_learner(disk.id, add.configuration_index, learner, &add.name).map_err(refuse)
+                    group
+                        .add_learner(disk.id, add.configuration_index, learner, &add.name)
+                        .map_err(refuse)
                 })
             }
             MemberRequest::Promote { id: member, change } => {
                 let member = id(member);
                 let judged = |judge: &mut Judge, scene: &Scene<'_>| judge.promote(scene, member);
                 self.change(disk.id, change.configuration_index, judged, |group| {
-                    group.promote(disk.id, change.configuration_index, member).map_err(refuse)
+                    group
+                        .promote(disk.id, change.configuration_index, member)
+                        .map_err(refuse)
                 })
             }
             MemberRequest::Remove { id: member, change } => {
                 let member = id(member);
                 let judged = |judge: &mut Judge, scene: &Scene<'_>| judge.remove(scene, member);
                 self.change(disk.id, change.configuration_index, judged, |group| {
-                    group.remove(disk.id, change.configuration_index, member).map_err(refuse)
+                    group
+                        .remove(disk.id, change.configuration_index, member)
+                        .map_err(refuse)
                 })
             }
             MemberRequest::TransferLeader(transfer) => {
@@ -272,7 +349,8 @@ impl World {
     ) -> Result<(), String> {
         let in_force = self.group.configuration();
         let will = self.group.leader == Some(asked)
-            && in_force.is_some_and(|c| c.index == index && c.index <= self.group.commit && !c.is_joint());
+            && in_force
+                .is_some_and(|c| c.index == index && c.index <= self.group.commit && !c.is_joint());
         if will {
             self.judge_now(judged);
         }

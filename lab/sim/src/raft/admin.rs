@@ -21,7 +21,11 @@ pub(super) struct Admin {
 
 impl Admin {
     pub fn new(members: usize) -> Self {
-        Admin { wanted: (0..members).collect(), bootstrapped: false, waits: None }
+        Admin {
+            wanted: (0..members).collect(),
+            bootstrapped: false,
+            waits: None,
+        }
     }
 }
 
@@ -38,14 +42,26 @@ impl World {
             return self.bootstrap();
         }
         let Some(slot) = self.leader() else { return };
-        let Some(raft) = self.slots[slot].process.as_ref().and_then(|process| process.node.raft(GROUP)) else { return };
+        let Some(raft) = self.slots[slot]
+            .process
+            .as_ref()
+            .and_then(|process| process.node.raft(GROUP))
+        else {
+            return;
+        };
         if raft.is_joint() || !raft.configuration_committed() {
             return;
         }
         let expected = raft.configuration_index();
-        let Some(change) = self.next_change(slot) else { return };
+        let Some(change) = self.next_change(slot) else {
+            return;
+        };
         // Now and then somebody decides on old news.
-        let expected = if self.rng.u8(..20) == 0 { expected.saturating_sub(1) } else { expected };
+        let expected = if self.rng.u8(..20) == 0 {
+            expected.saturating_sub(1)
+        } else {
+            expected
+        };
         self.request(slot, Request::Change { expected, change });
     }
 
@@ -56,7 +72,10 @@ impl World {
     }
 
     fn bootstrap(&mut self) {
-        if let Some(incarnation) = self.slots[0].identity.filter(|_| self.slots[0].process.is_some()) {
+        if let Some(incarnation) = self.slots[0]
+            .identity
+            .filter(|_| self.slots[0].process.is_some())
+        {
             self.request(0, Request::Bootstrap { incarnation });
         }
     }
@@ -75,8 +94,14 @@ impl World {
 
     /// The member that leads the latest term.
     pub(super) fn leader(&self) -> Option<usize> {
-        let leads = |slot: &usize| self.raft(*slot).filter(|raft| raft.role() == Role::Leader).map(Raft::term);
-        (0..self.slots.len()).filter(|slot| leads(slot).is_some()).max_by_key(leads)
+        let leads = |slot: &usize| {
+            self.raft(*slot)
+                .filter(|raft| raft.role() == Role::Leader)
+                .map(Raft::term)
+        };
+        (0..self.slots.len())
+            .filter(|slot| leads(slot).is_some())
+            .max_by_key(leads)
     }
 
     pub(super) fn raft(&self, slot: usize) -> Option<&Raft> {
@@ -85,7 +110,11 @@ impl World {
 
     /// The identities that shall vote, as far as their slots have any.
     pub(super) fn wanted_ids(&self) -> BTreeSet<MemberId> {
-        self.admin.wanted.iter().filter_map(|slot| self.slots[*slot].identity).collect()
+        self.admin
+            .wanted
+            .iter()
+            .filter_map(|slot| self.slots[*slot].identity)
+            .collect()
     }
 
     fn next_change(&mut self, leader: usize) -> Option<Change> {
@@ -94,13 +123,30 @@ impl World {
         let configuration = raft.configuration().clone();
         let progress = raft.progress();
         let members: BTreeSet<MemberId> = configuration.contacts.keys().copied().collect();
-        let missing: Vec<usize> = self.admin.wanted.iter().copied().filter(|slot| {
-            self.slots[*slot].identity.is_some_and(|id| !members.contains(&id)) && self.slots[*slot].process.is_some()
-        }).collect();
+        let missing: Vec<usize> = self
+            .admin
+            .wanted
+            .iter()
+            .copied()
+            .filter(|slot| {
+                self.slots[*slot]
+                    .identity
+                    .is_some_and(|id| !members.contains(&id))
+                    && self.slots[*slot].process.is_some()
+            })
+            .collect();
         let remove: BTreeSet<MemberId> = members.difference(&wanted).copied().collect();
-        let caught_up = |id: &MemberId| progress.iter().any(|member| member.id == *id && member.caught_up && member.active);
-        let promote: BTreeSet<MemberId> =
-            configuration.learners.iter().copied().filter(|id| wanted.contains(id) && caught_up(id)).collect();
+        let caught_up = |id: &MemberId| {
+            progress
+                .iter()
+                .any(|member| member.id == *id && member.caught_up && member.active)
+        };
+        let promote: BTreeSet<MemberId> = configuration
+            .learners
+            .iter()
+            .copied()
+            .filter(|id| wanted.contains(id) && caught_up(id))
+            .collect();
         // Adding first keeps more copies, removing first is needed when a quorum is at stake: both must work.
         let add_first = self.rng.bool();
         if let Some(slot) = missing.first().filter(|_| add_first || remove.is_empty()) {
@@ -110,8 +156,16 @@ impl World {
         if promote.is_empty() && remove.is_empty() {
             return None;
         }
-        let remove = if self.rng.bool() { remove } else { remove.into_iter().take(1).collect() };
-        let promote = if self.rng.u8(..4) > 0 || remove.is_empty() { promote } else { BTreeSet::new() };
+        let remove = if self.rng.bool() {
+            remove
+        } else {
+            remove.into_iter().take(1).collect()
+        };
+        let promote = if self.rng.u8(..4) > 0 || remove.is_empty() {
+            promote
+        } else {
+            BTreeSet::new()
+        };
         Some(Change::Reconfigure { promote, remove })
     }
 
@@ -119,7 +173,9 @@ impl World {
     /// an empty disk.
     fn restart_removed(&mut self) {
         for slot in 0..self.slots.len() {
-            let Some(process) = &self.slots[slot].process else { continue };
+            let Some(process) = &self.slots[slot].process else {
+                continue;
+            };
             let state = process.node.state();
             use quorate_wire::MemberState;
             match state {
@@ -140,12 +196,16 @@ impl World {
 
     /// Whether the group has recovered from the last lost disk: then it may lose another.
     fn watch_replacement(&mut self) {
-        let Some(lost) = self.nemesis.lost else { return };
+        let Some(lost) = self.nemesis.lost else {
+            return;
+        };
         let Some(slot) = self.leader() else { return };
         let Some(raft) = self.raft(slot) else { return };
         let configuration = raft.configuration();
-        let settled = raft.configuration_committed() && raft.is_ready() && !configuration.is_joint();
-        let replaced = configuration.voters == self.wanted_ids() && self.wanted_ids().len() == self.admin.wanted.len();
+        let settled =
+            raft.configuration_committed() && raft.is_ready() && !configuration.is_joint();
+        let replaced = configuration.voters == self.wanted_ids()
+            && self.wanted_ids().len() == self.admin.wanted.len();
         if settled && replaced && !configuration.contains(lost) {
             self.nemesis.lost = None;
             self.counters.hit(Reached::Replaced);

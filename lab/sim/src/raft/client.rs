@@ -37,16 +37,37 @@ struct Session {
 /// What a client wants.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Read { key: Bytes, floor: Index },
-    Stale { key: Bytes },
-    Write { command: Bytes, session: Option<(u64, u64)>, maybe: bool },
-    Open { lifetime_ms: u64 },
-    Close { session: u64 },
+    Read {
+        key: Bytes,
+        floor: Index,
+    },
+    Stale {
+        key: Bytes,
+    },
+    Write {
+        command: Bytes,
+        session: Option<(u64, u64)>,
+        maybe: bool,
+    },
+    Open {
+        lifetime_ms: u64,
+    },
+    Close {
+        session: u64,
+    },
 }
 
 impl Client {
     pub fn new(number: usize) -> Self {
-        Client { number, session: None, op: None, ticket: None, revision: 0, reads_done: 0, writes_done: 0 }
+        Client {
+            number,
+            session: None,
+            op: None,
+            ticket: None,
+            revision: 0,
+            reads_done: 0,
+            writes_done: 0,
+        }
     }
 
     pub fn is_idle(&self) -> bool {
@@ -80,19 +101,40 @@ impl World {
         let (client, rng) = (&mut self.clients[number], &mut self.rng);
         let Some(session) = client.session else {
             if rng.u8(..3) > 0 {
-                return Op::Open { lifetime_ms: if short { rng.u64(20..400) } else { 60_000 } };
+                return Op::Open {
+                    lifetime_ms: if short { rng.u64(20..400) } else { 60_000 },
+                };
             }
-            return Op::Read { key: key(rng), floor };
+            return Op::Read {
+                key: key(rng),
+                floor,
+            };
         };
         match rng.u8(..20) {
-            0..=7 => Op::Read { key: key(rng), floor },
+            0..=7 => Op::Read {
+                key: key(rng),
+                floor,
+            },
             8 => Op::Stale { key: key(rng) },
-            9..=10 => Op::Write { command: command(client, mark, rng), session: None, maybe: false },
-            11 if rng.u8(..4) == 0 => Op::Close { session: session.id },
+            9..=10 => Op::Write {
+                command: command(client, mark, rng),
+                session: None,
+                maybe: false,
+            },
+            11 if rng.u8(..4) == 0 => Op::Close {
+                session: session.id,
+            },
             _ => {
                 let command = command(client, mark, rng);
-                client.session = Some(Session { next: session.next + 1, ..session });
-                Op::Write { command, session: Some((session.id, session.next)), maybe: false }
+                client.session = Some(Session {
+                    next: session.next + 1,
+                    ..session
+                });
+                Op::Write {
+                    command,
+                    session: Some((session.id, session.next)),
+                    maybe: false,
+                }
             }
         }
     }
@@ -100,7 +142,9 @@ impl World {
     fn attempt(&mut self, number: usize) {
         let now = self.now();
         let slot = self.some_slot();
-        let Some(op) = self.clients[number].op.clone() else { return };
+        let Some(op) = self.clients[number].op.clone() else {
+            return;
+        };
         if self.slots[slot].process.is_none() {
             // The connection is refused.
             let delay = ms(self.rng.u64(1..10));
@@ -109,20 +153,47 @@ impl World {
         let request = match &op {
             Op::Read { .. } => Request::Read,
             Op::Stale { .. } => Request::StaleRead,
-            Op::Write { command, session, .. } => Request::Write(Write { session: *session, command: command.clone() }),
-            Op::Open { lifetime_ms } => Request::OpenSession { lifetime_ms: *lifetime_ms },
+            Op::Write {
+                command, session, ..
+            } => Request::Write(Write {
+                session: *session,
+                command: command.clone(),
+            }),
+            Op::Open { lifetime_ms } => Request::OpenSession {
+                lifetime_ms: *lifetime_ms,
+            },
             Op::Close { session } => Request::CloseSession { session: *session },
         };
-        let ticket = self.ask(slot, Asker::Client { client: number, op, since: now }, request);
+        let ticket = self.ask(
+            slot,
+            Asker::Client {
+                client: number,
+                op,
+                since: now,
+            },
+            request,
+        );
         self.clients[number].ticket = Some(ticket);
         let patience = ms(self.rng.u64(50..900));
-        self.queue.after(patience, Event::GiveUp { client: number, ticket });
+        self.queue.after(
+            patience,
+            Event::GiveUp {
+                client: number,
+                ticket,
+            },
+        );
     }
 
     /// A slot that shall hold a member; now and then any.
     fn some_slot(&mut self) -> usize {
         let nth = self.rng.usize(..self.admin.wanted.len());
-        let wanted = self.admin.wanted.iter().nth(nth).copied().filter(|_| self.rng.u8(..10) > 0);
+        let wanted = self
+            .admin
+            .wanted
+            .iter()
+            .nth(nth)
+            .copied()
+            .filter(|_| self.rng.u8(..10) > 0);
         wanted.unwrap_or_else(|| self.rng.usize(..self.slots.len()))
     }
 
@@ -131,10 +202,20 @@ impl World {
         let now = self.now();
         let ticket = self.mark();
         let place = &self.slots[slot];
-        self.trace.event(now, &[6, slot as u64, ticket], || format!("{} is asked for {request:?}", place.name));
+        self.trace.event(now, &[6, slot as u64, ticket], || {
+            format!("{} is asked for {request:?}", place.name)
+        });
         let (life, wall_ms) = (place.life, place.wall_ms(now));
         self.tickets.insert(ticket, Asked { asker, slot, life });
-        self.give(slot, Input::Request { ticket, group: GROUP, request, wall_ms });
+        self.give(
+            slot,
+            Input::Request {
+                ticket,
+                group: GROUP,
+                request,
+                wall_ms,
+            },
+        );
         ticket
     }
 
@@ -149,7 +230,11 @@ impl World {
     fn unknown(&mut self, number: usize) {
         self.counters.hit(Reached::Unknown);
         match &mut self.clients[number].op {
-            Some(Op::Write { session: Some(_), maybe, .. }) => *maybe = true,
+            Some(Op::Write {
+                session: Some(_),
+                maybe,
+                ..
+            }) => *maybe = true,
             Some(Op::Write { session: None, .. }) => return self.finish(number),
             _ => {}
         }
@@ -167,7 +252,15 @@ impl World {
         self.queue.after(delay, Event::Client { client: number });
     }
 
-    pub(super) fn client_hears(&mut self, number: usize, ticket: Ticket, slot: usize, op: &Op, since: Time, reply: Reply) {
+    pub(super) fn client_hears(
+        &mut self,
+        number: usize,
+        ticket: Ticket,
+        slot: usize,
+        op: &Op,
+        since: Time,
+        reply: Reply,
+    ) {
         let current = self.clients[number].ticket == Some(ticket);
         if current {
             self.clients[number].ticket = None;
@@ -191,12 +284,39 @@ impl World {
                     self.finish(number);
                 }
             }
-            (Op::Open { .. }, Reply::Outcome { outcome: Outcome::Opened { session, lifetime_ms }, .. }) => {
-                self.clients[number].session = Some(Session { id: session, next: 1, lifetime_ms, renewed: since });
+            (
+                Op::Open { .. },
+                Reply::Outcome {
+                    outcome:
+                        Outcome::Opened {
+                            session,
+                            lifetime_ms,
+                        },
+                    ..
+                },
+            ) => {
+                self.clients[number].session = Some(Session {
+                    id: session,
+                    next: 1,
+                    lifetime_ms,
+                    renewed: since,
+                });
                 self.finish(number);
             }
-            (Op::Open { .. }, Reply::Outcome { outcome: Outcome::SessionsFull, .. }) => self.again(number),
-            (Op::Close { .. }, Reply::Outcome { outcome: Outcome::Closed | Outcome::SessionGone, .. }) => {
+            (
+                Op::Open { .. },
+                Reply::Outcome {
+                    outcome: Outcome::SessionsFull,
+                    ..
+                },
+            ) => self.again(number),
+            (
+                Op::Close { .. },
+                Reply::Outcome {
+                    outcome: Outcome::Closed | Outcome::SessionGone,
+                    ..
+                },
+            ) => {
                 self.clients[number].session = None;
                 self.finish(number);
             }
@@ -204,7 +324,10 @@ impl World {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one answer with all that is known of its question")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one answer with all that is known of its question"
+    )]
     fn write_answered(
         &mut self,
         number: usize,
@@ -223,7 +346,9 @@ impl World {
                 if self.order.answered(now, command, index, &answer) {
                     self.counters.hit(Reached::RetryAnswered);
                 }
-                let Ok((revision, verdict)) = Answer::from_bytes(&answer) else { panic!("the answer cannot be read") };
+                let Ok((revision, verdict)) = Answer::from_bytes(&answer) else {
+                    panic!("the answer cannot be read")
+                };
                 if matches!(verdict, Verdict::Failed(_)) {
                     self.counters.hit(Reached::ConditionFailed);
                 }
@@ -231,7 +356,13 @@ impl World {
                 client.revision = client.revision.max(revision);
                 if current {
                     client.writes_done += 1;
-                    if let (Some(session), Op::Write { session: Some(_), .. }) = (&mut client.session, op) {
+                    if let (
+                        Some(session),
+                        Op::Write {
+                            session: Some(_), ..
+                        },
+                    ) = (&mut client.session, op)
+                    {
                         session.renewed = session.renewed.max(since);
                     }
                     self.finish(number);
@@ -255,11 +386,18 @@ impl World {
 
     /// A session must not be lost before its time.
     fn session_gone(&self, number: usize) {
-        let Some(session) = self.clients[number].session else { return };
+        let Some(session) = self.clients[number].session else {
+            return;
+        };
         let idle_ms = (self.now() - session.renewed) / 1000;
         // Wall clocks differ by at most 400 ms.
         let least = session.lifetime_ms.saturating_sub(400);
-        assert!(idle_ms >= least, "sessions: {} was lost after {idle_ms} ms of {}", session.id, session.lifetime_ms);
+        assert!(
+            idle_ms >= least,
+            "sessions: {} was lost after {idle_ms} ms of {}",
+            session.id,
+            session.lifetime_ms
+        );
     }
 
     fn note_written(&mut self, slot: usize) {
@@ -270,7 +408,10 @@ impl World {
     }
 
     pub(super) fn leads(&self, slot: usize) -> bool {
-        let raft = self.slots[slot].process.as_ref().and_then(|process| process.node.raft(GROUP));
+        let raft = self.slots[slot]
+            .process
+            .as_ref()
+            .and_then(|process| process.node.raft(GROUP));
         raft.is_some_and(|raft| raft.role() == Role::Leader)
     }
 
@@ -279,11 +420,17 @@ impl World {
         if *why == Refused::ReadOnly {
             self.counters.hit(Reached::ReadOnly);
         }
-        if let Op::Write { command, session, maybe: false } = op
+        if let Op::Write {
+            command,
+            session,
+            maybe: false,
+        } = op
             && (session.is_none() || self.rng.u8(..3) == 0)
         {
             self.order.refuse(command.clone());
-            if let (Some(session), Some((_, number_used))) = (&mut self.clients[number].session, session) {
+            if let (Some(session), Some((_, number_used))) =
+                (&mut self.clients[number].session, session)
+            {
                 // A refused write uses no number up.
                 session.next = *number_used;
             }
@@ -297,9 +444,12 @@ impl World {
         let found = match read_state(&self.slots[slot].store, GROUP) {
             Ok(Some(state)) => {
                 let view = View::new(state.as_ref(), GROUP);
-                view.revision().and_then(|revision| Ok((revision, view.get(key)?)))
+                view.revision()
+                    .and_then(|revision| Ok((revision, view.get(key)?)))
             }
-            Ok(None) if linearizable => panic!("a member serves reads while a snapshot is being installed"),
+            Ok(None) if linearizable => {
+                panic!("a member serves reads while a snapshot is being installed")
+            }
             Ok(None) => return self.finish(number),
             Err(error) => Err(error),
         };
@@ -307,14 +457,23 @@ impl World {
             assert!(self.slots[slot].damaged, "a read failed: {found:?}");
             return self.again(number);
         };
-        self.order.read(floor, key, revision, record.map(|record| (record.mod_revision, record.value)));
+        self.order.read(
+            floor,
+            key,
+            revision,
+            record.map(|record| (record.mod_revision, record.value)),
+        );
         let client = &mut self.clients[number];
         client.revision = client.revision.max(revision);
         if linearizable {
             client.reads_done += 1;
             self.order.show_revision(now, revision);
             let leads = self.leads(slot);
-            self.counters.hit(if leads { Reached::ReadByLeader } else { Reached::ReadByFollower });
+            self.counters.hit(if leads {
+                Reached::ReadByLeader
+            } else {
+                Reached::ReadByFollower
+            });
         }
         self.finish(number);
     }
@@ -322,9 +481,19 @@ impl World {
 
 /// A command that no other equals.
 fn command(client: &Client, mark: u64, rng: &mut Rng) -> Bytes {
-    let value = Bytes::from(format!("{}-{mark}-{}", client.number, "x".repeat(rng.usize(..40))));
+    let value = Bytes::from(format!(
+        "{}-{mark}-{}",
+        client.number,
+        "x".repeat(rng.usize(..40))
+    ));
     let put = key(rng);
-    let mut command = Command::single(Vec::new(), Operation::Put { key: put.clone(), value });
+    let mut command = Command::single(
+        Vec::new(),
+        Operation::Put {
+            key: put.clone(),
+            value,
+        },
+    );
     let delete = key(rng);
     if rng.u8(..4) == 0 && delete != put {
         command.operations.push(Operation::Delete { key: delete });
@@ -335,7 +504,10 @@ fn command(client: &Client, mark: u64, rng: &mut Rng) -> Bytes {
             1 => Expect::Exists,
             _ => Expect::Revision(client.revision),
         };
-        command.conditions.push(Condition { key: key(rng), expect });
+        command.conditions.push(Condition {
+            key: key(rng),
+            expect,
+        });
     }
     command.encode()
 }

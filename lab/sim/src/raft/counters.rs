@@ -99,7 +99,11 @@ impl Counters {
 
     /// What was never reached.
     pub fn missing(&self) -> Vec<Reached> {
-        Reached::ALL.iter().copied().filter(|what| self.get(*what) == 0).collect()
+        Reached::ALL
+            .iter()
+            .copied()
+            .filter(|what| self.get(*what) == 0)
+            .collect()
     }
 }
 

@@ -24,7 +24,9 @@ impl World {
 
     fn carry(&mut self, slot: usize, effect: Effect) {
         let place = &mut self.slots[slot];
-        let Some(process) = &mut place.process else { return };
+        let Some(process) = &mut place.process else {
+            return;
+        };
         match effect {
             Effect::Log { id, records } => {
                 if let Some(raft) = process.node.raft(GROUP) {
@@ -33,8 +35,15 @@ impl World {
                 process.to_write.push((id, records));
                 self.write(slot);
             }
-            Effect::Send { to, contact, message, after } => match after {
-                Some(after) if process.durable < after => process.held.push((after, to, contact, message)),
+            Effect::Send {
+                to,
+                contact,
+                message,
+                after,
+            } => match after {
+                Some(after) if process.durable < after => {
+                    process.held.push((after, to, contact, message))
+                }
                 _ => self.send(slot, to, &contact, &message),
             },
             Effect::Task { task, .. } => self.enqueue(slot, task),
@@ -58,11 +67,15 @@ impl World {
     fn write(&mut self, slot: usize) {
         let now = self.now();
         let place = &mut self.slots[slot];
-        let Some(process) = &mut place.process else { return };
+        let Some(process) = &mut place.process else {
+            return;
+        };
         if process.syncing || process.to_write.is_empty() {
             return;
         }
-        let Some(log) = &mut process.log else { panic!("{} is damaged and wants to write", place.name) };
+        let Some(log) = &mut process.log else {
+            panic!("{} is damaged and wants to write", place.name)
+        };
         for (id, records) in std::mem::take(&mut process.to_write) {
             place.mirror.append(&records);
             if log.append(id, &records).is_err() {
@@ -80,7 +93,11 @@ impl World {
             self.counters.hit(Reached::StuckSync);
             return ms(self.rng.u64(150..600));
         }
-        if slow { ms(self.rng.u64(5..60)) } else { 100 + self.rng.u64(..2500) }
+        if slow {
+            ms(self.rng.u64(5..60))
+        } else {
+            100 + self.rng.u64(..2500)
+        }
     }
 
     pub(super) fn synced(&mut self, slot: usize, life: u64) {
@@ -88,7 +105,9 @@ impl World {
             return;
         }
         let place = &mut self.slots[slot];
-        let Some(process) = &mut place.process else { return };
+        let Some(process) = &mut place.process else {
+            return;
+        };
         let Some(log) = &mut process.log else { return };
         process.syncing = false;
         let Ok(synced) = log.sync() else {
@@ -104,7 +123,9 @@ impl World {
             process.durable = durable.writes.last().map_or(process.durable, |(id, _)| *id);
         }
         let durable = process.durable;
-        let (free, held) = std::mem::take(&mut process.held).into_iter().partition(|(after, ..)| *after <= durable);
+        let (free, held) = std::mem::take(&mut process.held)
+            .into_iter()
+            .partition(|(after, ..)| *after <= durable);
         process.held = held;
         self.give(slot, input);
         for (_, to, contact, message) in free {
@@ -125,30 +146,53 @@ impl World {
     fn send(&mut self, slot: usize, to: MemberId, contact: &Contact, message: &PeerMessage) {
         let now = self.now();
         let place = &self.slots[slot];
-        let (Some(from), Some(process)) = (place.identity, &place.process) else { return };
-        assert!(process.log.is_some() || !commits(message), "{} is damaged and says {message:?}", place.name);
+        let (Some(from), Some(process)) = (place.identity, &place.process) else {
+            return;
+        };
+        assert!(
+            process.log.is_some() || !commits(message),
+            "{} is damaged and says {message:?}",
+            place.name
+        );
         self.protocol.sent(from, to, message);
-        let Some(target) = self.slots.iter().position(|other| contact.address.starts_with(&format!("{}:", other.name)))
+        let Some(target) = self
+            .slots
+            .iter()
+            .position(|other| contact.address.starts_with(&format!("{}:", other.name)))
         else {
             panic!("{} sends to an unknown address {contact:?}", place.name)
         };
         let bytes: Bytes = encode_message(message);
         let own = place.contact();
         let life = place.life;
-        let arrivals = self.network.arrivals(slot, target, now, &mut self.rng, &mut self.counters);
+        let arrivals = self
+            .network
+            .arrivals(slot, target, now, &mut self.rng, &mut self.counters);
         let there = self.slots[target].process.is_some() && self.slots[target].identity == Some(to);
         if (!there || arrivals.is_empty()) && self.rng.u8(..8) == 0 {
-            self.queue.after(ms(5), Event::Unreachable { slot, life, to });
+            self.queue
+                .after(ms(5), Event::Unreachable { slot, life, to });
         }
         for time in arrivals {
             let (contact, bytes) = (own.clone(), bytes.clone());
-            self.queue.at(time, Event::Deliver { from, contact, to, slot: target, bytes });
+            self.queue.at(
+                time,
+                Event::Deliver {
+                    from,
+                    contact,
+                    to,
+                    slot: target,
+                    bytes,
+                },
+            );
         }
     }
 
     fn enqueue(&mut self, slot: usize, task: Task) {
         let number = self.mark();
-        let Some(process) = &mut self.slots[slot].process else { return };
+        let Some(process) = &mut self.slots[slot].process else {
+            return;
+        };
         if task.lane() == Lane::State {
             process.state_lane.push_back(task);
             return self.next_state_task(slot);
@@ -159,11 +203,15 @@ impl World {
 
     fn next_state_task(&mut self, slot: usize) {
         let number = self.mark();
-        let Some(process) = &mut self.slots[slot].process else { return };
+        let Some(process) = &mut self.slots[slot].process else {
+            return;
+        };
         if process.state_task.is_some() {
             return;
         }
-        let Some(task) = process.state_lane.pop_front() else { return };
+        let Some(task) = process.state_lane.pop_front() else {
+            return;
+        };
         process.running.insert(number, task);
         process.state_task = Some(number);
         self.run_later(slot, number);
@@ -182,10 +230,21 @@ impl World {
         }
         let until = self.slots[slot].paused_until;
         if self.now() < until {
-            return self.queue.at(until, Event::TaskDue { slot, life, task: number });
+            return self.queue.at(
+                until,
+                Event::TaskDue {
+                    slot,
+                    life,
+                    task: number,
+                },
+            );
         }
-        let Some(process) = &mut self.slots[slot].process else { return };
-        let Some(task) = process.running.remove(&number) else { return };
+        let Some(process) = &mut self.slots[slot].process else {
+            return;
+        };
+        let Some(task) = process.running.remove(&number) else {
+            return;
+        };
         let lane = task.lane();
         if self.interrupts(slot, &task) {
             let budget = self.rng.u64(..4);
@@ -201,7 +260,13 @@ impl World {
         let result = self.slots[slot].run(task, &self.machine, None);
         self.note_applied();
         self.note_result(slot, &result);
-        self.give(slot, Input::Done { group: GROUP, result });
+        self.give(
+            slot,
+            Input::Done {
+                group: GROUP,
+                result,
+            },
+        );
         if lane == Lane::State {
             if let Some(process) = &mut self.slots[slot].process {
                 process.state_task = None;
@@ -212,8 +277,13 @@ impl World {
 
     /// Whether the process dies in the middle of this task.
     fn interrupts(&mut self, slot: usize, task: &Task) -> bool {
-        let often = if matches!(task, Task::Install { .. }) { 4 } else { 400 };
-        let may = self.swarm.crashes && self.phase == Phase::Faults && self.slots[slot].process.is_some();
+        let often = if matches!(task, Task::Install { .. }) {
+            4
+        } else {
+            400
+        };
+        let may =
+            self.swarm.crashes && self.phase == Phase::Faults && self.slots[slot].process.is_some();
         may && self.rng.u64(..often) == 0
     }
 
@@ -247,9 +317,13 @@ impl World {
             panic!("request {ticket} was answered twice, or was never made: {reply:?}")
         };
         let name = &self.slots[slot].name;
-        self.trace.event(now, &[5, slot as u64, ticket], || format!("{name} answers {:?} with {reply:?}", asked.asker));
+        self.trace.event(now, &[5, slot as u64, ticket], || {
+            format!("{name} answers {:?} with {reply:?}", asked.asker)
+        });
         match asked.asker {
-            Asker::Client { client, op, since } => self.client_hears(client, ticket, slot, &op, since, reply),
+            Asker::Client { client, op, since } => {
+                self.client_hears(client, ticket, slot, &op, since, reply)
+            }
             Asker::Admin => self.admin_hears(ticket, reply),
             Asker::Nemesis => self.nemesis_hears(reply),
         }
@@ -260,7 +334,9 @@ impl World {
 fn commits(message: &PeerMessage) -> bool {
     use quorate_group_core::PeerBody;
     use quorate_raft::Body;
-    let PeerBody::Raft(message) = &message.body else { return false };
+    let PeerBody::Raft(message) = &message.body else {
+        return false;
+    };
     matches!(
         message.body,
         Body::VoteReply { granted: true, .. }

@@ -27,7 +27,8 @@ impl World {
 
     fn enter(&mut self, phase: Phase) {
         let now = self.now();
-        self.trace.event(now, &[7, phase as u64], || format!("-- {phase:?}"));
+        self.trace
+            .event(now, &[7, phase as u64], || format!("-- {phase:?}"));
         self.phase = phase;
         self.phase_since = now;
     }
@@ -55,13 +56,21 @@ impl World {
         };
         let wanted = self.wanted_ids();
         let configuration = leader.configuration();
-        if configuration.is_joint() || !configuration.learners.is_empty() || configuration.voters != wanted {
-            return Some(format!("{wanted:?} are wanted as voters, the configuration is {configuration:?}"));
+        if configuration.is_joint()
+            || !configuration.learners.is_empty()
+            || configuration.voters != wanted
+        {
+            return Some(format!(
+                "{wanted:?} are wanted as voters, the configuration is {configuration:?}"
+            ));
         }
         if wanted.len() != self.admin.wanted.len() {
             return Some("a slot has no identity".into());
         }
-        let stuck = self.clients.iter().find(|client| client.reads_done < 1 || client.writes_done < 1);
+        let stuck = self
+            .clients
+            .iter()
+            .find(|client| client.reads_done < 1 || client.writes_done < 1);
         stuck.map(|client| format!("a client gets nothing done: {client:?}"))
     }
 
@@ -75,7 +84,10 @@ impl World {
         let Some(leader) = self.leader().and_then(|slot| self.raft(slot)) else {
             return Some("there is no leader".into());
         };
-        let behind = self.members().find(|slot| self.raft(*slot).is_none_or(|raft| raft.applied() != leader.last_index()));
+        let behind = self.members().find(|slot| {
+            self.raft(*slot)
+                .is_none_or(|raft| raft.applied() != leader.last_index())
+        });
         behind.map(|slot| format!("{} does not catch up", self.slots[slot].name))
     }
 
@@ -89,26 +101,53 @@ impl World {
             let applied = self.raft(slot).map_or(0, |raft| raft.applied());
             let mut state = BTreeMap::new();
             let store = &self.slots[slot].store;
-            let scanned = store.scan(&GROUP.to_be_bytes(), &(GROUP + 1).to_be_bytes(), &mut |key, value| {
-                state.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-                true
-            });
+            let scanned = store.scan(
+                &GROUP.to_be_bytes(),
+                &(GROUP + 1).to_be_bytes(),
+                &mut |key, value| {
+                    state.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+                    true
+                },
+            );
             assert!(scanned.is_ok(), "{}: {scanned:?}", self.slots[slot].name);
             let (index, state_of_first) = first.get_or_insert_with(|| (applied, state.clone()));
-            assert!(*index == applied, "{} ends at {applied}, another at {index}", self.slots[slot].name);
-            assert!(*state_of_first == state, "state machine safety: {} ends in another state", self.slots[slot].name);
+            assert!(
+                *index == applied,
+                "{} ends at {applied}, another at {index}",
+                self.slots[slot].name
+            );
+            assert!(
+                *state_of_first == state,
+                "state machine safety: {} ends in another state",
+                self.slots[slot].name
+            );
             self.compare_with_order(slot);
         }
     }
 
     fn compare_with_order(&self, slot: usize) {
         let view = View::new(&self.slots[slot].store, GROUP);
-        let Ok(page) = view.page(&PageQuery { limit: usize::MAX, bytes: usize::MAX, ..PageQuery::default() }) else {
+        let Ok(page) = view.page(&PageQuery {
+            limit: usize::MAX,
+            bytes: usize::MAX,
+            ..PageQuery::default()
+        }) else {
             panic!("{} cannot be read", self.slots[slot].name)
         };
-        let found: BTreeMap<Bytes, (u64, Bytes)> =
-            page.entries.into_iter().map(|entry| (entry.key, (entry.record.mod_revision, entry.record.value))).collect();
-        assert!(page.revision == self.order.revision(), "{} ends at another revision", self.slots[slot].name);
-        assert!(found == self.order.state(), "{} ends with other keys than were written", self.slots[slot].name);
+        let found: BTreeMap<Bytes, (u64, Bytes)> = page
+            .entries
+            .into_iter()
+            .map(|entry| (entry.key, (entry.record.mod_revision, entry.record.value)))
+            .collect();
+        assert!(
+            page.revision == self.order.revision(),
+            "{} ends at another revision",
+            self.slots[slot].name
+        );
+        assert!(
+            found == self.order.state(),
+            "{} ends with other keys than were written",
+            self.slots[slot].name
+        );
     }
 }

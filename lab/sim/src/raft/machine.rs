@@ -33,11 +33,23 @@ impl NotedMachine {
 }
 
 impl StateMachine for NotedMachine {
-    fn apply(&self, txn: &mut Txn<'_, '_>, index: u64, command: &[u8]) -> Result<Bytes, StateError> {
+    fn apply(
+        &self,
+        txn: &mut Txn<'_, '_>,
+        index: u64,
+        command: &[u8],
+    ) -> Result<Bytes, StateError> {
         let answer = KeyValue.apply(txn, index, command)?;
         let command = Bytes::copy_from_slice(command);
-        let applied = Applied { index, command, answer: answer.clone() };
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(applied);
+        let applied = Applied {
+            index,
+            command,
+            answer: answer.clone(),
+        };
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(applied);
         Ok(answer)
     }
 }

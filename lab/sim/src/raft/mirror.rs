@@ -23,14 +23,19 @@ impl Image {
         match record {
             Record::Vote { vote, .. } => self.vote = *vote,
             Record::Start { start, .. } => {
-                let keep = if start.drop_suffix { BTreeMap::new() } else { self.entries.split_off(&(start.index + 1)) };
+                let keep = if start.drop_suffix {
+                    BTreeMap::new()
+                } else {
+                    self.entries.split_off(&(start.index + 1))
+                };
                 self.entries = keep;
             }
             Record::Entries { entries, .. } => {
                 if let Some(first) = entries.first() {
                     self.entries.split_off(&first.index);
                 }
-                self.entries.extend(entries.iter().map(|entry| (entry.index, entry.term)));
+                self.entries
+                    .extend(entries.iter().map(|entry| (entry.index, entry.term)));
             }
         }
     }
@@ -39,17 +44,30 @@ impl Image {
     /// (compaction), and a later term without a vote (known from its entries or its state).
     fn explains(&self, raft: &Raft) -> bool {
         let vote = raft.vote();
-        if vote.term < self.vote.term || (vote.term == self.vote.term && vote.voted_for != self.vote.voted_for) {
+        if vote.term < self.vote.term
+            || (vote.term == self.vote.term && vote.voted_for != self.vote.voted_for)
+        {
             return false;
         }
         let start = raft.log_start();
-        if self.entries.get(&start.index).is_some_and(|term| *term != start.term) {
+        if self
+            .entries
+            .get(&start.index)
+            .is_some_and(|term| *term != start.term)
+        {
             // The state shows that the log from there on was overwritten.
             return raft.last_index() == start.index;
         }
-        let last = self.entries.last_key_value().map_or(start.index, |(index, _)| *index).max(start.index);
+        let last = self
+            .entries
+            .last_key_value()
+            .map_or(start.index, |(index, _)| *index)
+            .max(start.index);
         raft.last_index() == last
-            && self.entries.range(start.index + 1..).all(|(index, term)| raft.term_at(*index) == Some(*term))
+            && self
+                .entries
+                .range(start.index + 1..)
+                .all(|(index, term)| raft.term_at(*index) == Some(*term))
     }
 }
 
@@ -77,7 +95,10 @@ impl Mirror {
         let mut image = self.durable.clone();
         let Some(raft) = raft else {
             let nothing = image.entries.is_empty() && image.vote == Vote::default();
-            assert!(nothing, "durability: a member forgot its group; it held {image:?}");
+            assert!(
+                nothing,
+                "durability: a member forgot its group; it held {image:?}"
+            );
             self.pending.clear();
             return Vec::new();
         };
@@ -95,6 +116,10 @@ impl Mirror {
             image.apply(&record);
         }
         self.durable = image;
-        self.durable.entries.iter().map(|(index, term)| (*index, *term)).collect()
+        self.durable
+            .entries
+            .iter()
+            .map(|(index, term)| (*index, *term))
+            .collect()
     }
 }

@@ -28,14 +28,20 @@ impl World {
         }
         let pause = self.rng.u64(..2 * self.swarm.fault_every);
         self.queue.after(pause, Event::Fault);
-        let slot = if self.rng.u8(..3) == 0 { self.leader().unwrap_or(0) } else { self.rng.usize(..MAX_MEMBERS) };
+        let slot = if self.rng.u8(..3) == 0 {
+            self.leader().unwrap_or(0)
+        } else {
+            self.rng.usize(..MAX_MEMBERS)
+        };
         match self.rng.u8(..13) {
             0 | 1 if self.swarm.crashes => self.crash(slot),
             2 if self.swarm.outages => self.outage(),
             3 | 4 if self.swarm.partitions => self.partition(),
             5 if self.swarm.one_way => self.cut_one_way(slot),
             6 if self.swarm.pauses => self.pause(slot),
-            7 if self.swarm.slow_disks => self.slots[slot].slow_until = self.now() + ms(self.rng.u64(50..800)),
+            7 if self.swarm.slow_disks => {
+                self.slots[slot].slow_until = self.now() + ms(self.rng.u64(50..800))
+            }
             8 if self.swarm.failing_syncs => self.fail_next_sync(slot),
             9 if self.swarm.damage => self.damage(slot),
             10 if self.swarm.membership => self.change_wanted(),
@@ -47,8 +53,17 @@ impl World {
 
     fn crash(&mut self, slot: usize) {
         // Half of the time somebody with a write under way, so that there is something to tear.
-        let writes = |place: &Slot| place.process.as_ref().is_some_and(|process| process.syncing);
-        let busy = self.slots.iter().position(writes).filter(|_| self.rng.bool());
+        let writes = |place: &Slot| {
+            place
+                .process
+                .as_ref()
+                .is_some_and(|process| process.syncing)
+        };
+        let busy = self
+            .slots
+            .iter()
+            .position(writes)
+            .filter(|_| self.rng.bool());
         let slot = busy.unwrap_or(slot);
         let power_loss = self.swarm.power_losses && self.rng.bool();
         self.kill(slot, power_loss);
@@ -83,7 +98,10 @@ impl World {
         self.counters.hit(Reached::OneWay);
         match self.rng.u8(..3) {
             0 => self.network.split(&BTreeSet::from([slot]), false),
-            1 => self.network.split(&(0..MAX_MEMBERS).filter(|other| *other != slot).collect(), false),
+            1 => self.network.split(
+                &(0..MAX_MEMBERS).filter(|other| *other != slot).collect(),
+                false,
+            ),
             _ => {
                 for _ in 0..self.rng.usize(1..6) {
                     let (from, to) = (self.rng.usize(..MAX_MEMBERS), self.rng.usize(..MAX_MEMBERS));
@@ -113,7 +131,9 @@ impl World {
         if self.slots[slot].process.is_none() {
             return;
         }
-        let to = self.slots[self.rng.usize(..MAX_MEMBERS)].identity.filter(|_| self.rng.bool());
+        let to = self.slots[self.rng.usize(..MAX_MEMBERS)]
+            .identity
+            .filter(|_| self.rng.bool());
         self.ask(slot, Asker::Nemesis, Request::Transfer { to });
     }
 
@@ -131,7 +151,9 @@ impl World {
     pub(super) fn nemesis_hears(&mut self, reply: Reply) {
         match reply {
             Reply::Transferred(true) => self.counters.hit(Reached::Transferred),
-            Reply::Transferred(false) | Reply::Refused(_) => self.counters.hit(Reached::TransferFailed),
+            Reply::Transferred(false) | Reply::Refused(_) => {
+                self.counters.hit(Reached::TransferFailed)
+            }
             Reply::Done | Reply::Unknown => {}
             reply => panic!("{reply:?} is no answer to a transfer or a snapshot"),
         }
@@ -143,8 +165,13 @@ impl World {
         if !self.may_lose(slot) {
             return;
         }
-        let Some(id) = self.slots[slot].identity else { return };
-        let proven = self.slots[slot].process.as_ref().and_then(|process| Some(process.log.as_ref()?.log().proven()));
+        let Some(id) = self.slots[slot].identity else {
+            return;
+        };
+        let proven = self.slots[slot]
+            .process
+            .as_ref()
+            .and_then(|process| Some(process.log.as_ref()?.log().proven()));
         self.kill(slot, self.swarm.power_losses);
         self.queue.after(ms(10), Event::Start { slot });
         if self.rng.u8(..3) == 0 {
@@ -161,11 +188,19 @@ impl World {
         let disk = self.slots[slot].disk.clone();
         let mut files = Vec::new();
         list(&disk, Path::new(""), &mut files);
-        let Some(file) = (!files.is_empty()).then(|| files[self.rng.usize(..files.len())].clone()) else { return };
-        let Ok(len) = disk.durable_len(&file) else { return };
+        let Some(file) = (!files.is_empty()).then(|| files[self.rng.usize(..files.len())].clone())
+        else {
+            return;
+        };
+        let Ok(len) = disk.durable_len(&file) else {
+            return;
+        };
         // Beyond this a flipped bit cannot be told from a torn write: no code could survive it.
         let last = file.extension().is_some_and(|extension| extension == "log")
-            && file.file_stem().and_then(|stem| stem.to_str()?.parse().ok()) == Some(proven.segment);
+            && file
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok())
+                == Some(proven.segment);
         let end = if last { proven.offset } else { len };
         if end > 0 && disk.flip(&file, self.rng.u64(..end), self.rng.u8(..8)) {
             self.nemesis.lost = Some(id);
@@ -175,16 +210,24 @@ impl World {
 
     /// Whether the group survives it if this member's disk is lost now.
     fn may_lose(&self, slot: usize) -> bool {
-        let Some(raft) = self.leader().and_then(|leader| self.raft(leader)) else { return false };
+        let Some(raft) = self.leader().and_then(|leader| self.raft(leader)) else {
+            return false;
+        };
         let configuration = raft.configuration();
-        let settled = raft.is_ready() && raft.configuration_committed() && !configuration.is_joint();
+        let settled =
+            raft.is_ready() && raft.configuration_committed() && !configuration.is_joint();
         let well = configuration.voters == self.wanted_ids() && configuration.voters.len() >= 3;
         // Whoever is not a member has nothing to lose; whoever follows an older configuration might decide by it.
-        let agreed = (0..self.slots.len()).filter_map(|slot| self.raft(slot)).all(|other| {
-            !configuration.is_voter(other.id()) || other.configuration_index() == raft.configuration_index()
-        });
+        let agreed = (0..self.slots.len())
+            .filter_map(|slot| self.raft(slot))
+            .all(|other| {
+                !configuration.is_voter(other.id())
+                    || other.configuration_index() == raft.configuration_index()
+            });
         let all_up = self.slots.iter().all(|place| place.process.is_some());
-        let member = self.slots[slot].identity.is_some_and(|id| configuration.is_voter(id));
+        let member = self.slots[slot]
+            .identity
+            .is_some_and(|id| configuration.is_voter(id));
         self.nemesis.lost.is_none() && settled && well && agreed && all_up && member
     }
 

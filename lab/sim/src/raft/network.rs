@@ -35,7 +35,14 @@ impl Network {
     }
 
     /// When a message sent now comes: never, once or twice.
-    pub fn arrivals(&mut self, from: usize, to: usize, now: Time, rng: &mut Rng, counters: &mut Counters) -> Vec<Time> {
+    pub fn arrivals(
+        &mut self,
+        from: usize,
+        to: usize,
+        now: Time,
+        rng: &mut Rng,
+        counters: &mut Counters,
+    ) -> Vec<Time> {
         if self.cut.contains(&(from, to)) || rng.u64(..1000) < self.lose {
             counters.hit(Reached::MessageLost);
             return Vec::new();
@@ -86,6 +93,10 @@ impl Network {
 
     fn delay(&self, rng: &mut Rng) -> Time {
         let usual = 200 + rng.u64(..2000);
-        if rng.u64(..1000) < self.delay { usual + rng.u64(..ms(400)) } else { usual }
+        if rng.u64(..1000) < self.delay {
+            usual + rng.u64(..ms(400))
+        } else {
+            usual
+        }
     }
 }

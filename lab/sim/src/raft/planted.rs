@@ -20,7 +20,8 @@ impl Plant {
     /// All of them.
     pub fn all() -> Vec<Plant> {
         let raft = quorate_raft::Bug::ALL.into_iter().map(Plant::Raft);
-        raft.chain(quorate_group_core::Bug::ALL.into_iter().map(Plant::Group)).collect()
+        raft.chain(quorate_group_core::Bug::ALL.into_iter().map(Plant::Group))
+            .collect()
     }
 
     /// Its name.
@@ -33,7 +34,9 @@ impl Plant {
 
     /// The bug of that name.
     pub fn named(name: &str) -> Option<Plant> {
-        Plant::all().into_iter().find(|plant| plant.name().eq_ignore_ascii_case(name))
+        Plant::all()
+            .into_iter()
+            .find(|plant| plant.name().eq_ignore_ascii_case(name))
     }
 
     /// Runs something on this thread with the bug in place.
@@ -58,16 +61,27 @@ pub fn hunt(plant: Plant, seeds: Range<u64>, threads: usize) -> (Option<Failure>
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || found.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                    if seed >= seeds.end
+                        || found
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .is_some()
+                    {
                         return;
                     }
                     if let Err(failure) = plant.with(|| run_seed(seed, false)) {
-                        found.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+                        found
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .get_or_insert(failure);
                     }
                 }
             });
         }
     });
     let tried = next.load(Ordering::Relaxed).min(seeds.end) - seeds.start;
-    (found.into_inner().unwrap_or_else(PoisonError::into_inner), tried)
+    (
+        found.into_inner().unwrap_or_else(PoisonError::into_inner),
+        tried,
+    )
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use quorate_group_core::{
-    Config, Context, Input, LogWriter, Node, PeerMessage, Record, Task, TaskResult, open_identity, recover, run,
+    Config, Context, Input, LogWriter, Node, PeerMessage, Record, Task, TaskResult, open_identity,
+    recover, run,
 };
 use quorate_raft::{Contact, MemberId, WriteId};
 use quorate_store::{Batch, Disk, MapStore, MemFs, Read, StateError, StateStore, TornTail};
@@ -113,7 +114,10 @@ impl Slot {
 
     /// How others find it.
     pub fn contact(&self) -> Contact {
-        Contact { name: self.name.clone(), address: format!("{}:7071", self.name) }
+        Contact {
+            name: self.name.clone(),
+            address: format!("{}:7071", self.name),
+        }
     }
 
     /// Throws the volume away.
@@ -141,7 +145,8 @@ impl Slot {
         }
         let origin = Duration::from_micros(rng.u64(..10_000_000));
         let config = self.config(swarm, rng.u64(..));
-        let recovered = recover(config, &identity, &disk, &self.store, origin).map_err(|error| error.to_string())?;
+        let recovered = recover(config, &identity, &disk, &self.store, origin)
+            .map_err(|error| error.to_string())?;
         self.process = Some(Process {
             node: recovered.node,
             log: recovered.log,
@@ -157,7 +162,10 @@ impl Slot {
             origin,
             started: now,
         });
-        Ok(Started { torn: recovered.torn, stood_aside: identity.set_aside.is_some() })
+        Ok(Started {
+            torn: recovered.torn,
+            stood_aside: identity.set_aside.is_some(),
+        })
     }
 
     fn config(&self, swarm: &Swarm, seed: u64) -> Config {
@@ -177,13 +185,17 @@ impl Slot {
 
     /// What the member's own clock shows.
     pub fn clock(&self, now: Time) -> Duration {
-        let Some(process) = &self.process else { return Duration::ZERO };
+        let Some(process) = &self.process else {
+            return Duration::ZERO;
+        };
         process.origin + Duration::from_micros((now - process.started) * self.speed / 1000)
     }
 
     /// When the member's clock will show `clock`.
     pub fn time_of(&self, clock: Duration, now: Time) -> Time {
-        let Some(process) = &self.process else { return now };
+        let Some(process) = &self.process else {
+            return now;
+        };
         let passed = clock.saturating_sub(process.origin).as_micros() as u64;
         (process.started + (passed * 1000).div_ceil(self.speed)).max(now)
     }
@@ -196,11 +208,22 @@ impl Slot {
     /// Runs a task, or only so much of it as `budget` operations allow.
     pub fn run(&self, task: Task, machine: &NotedMachine, budget: Option<u64>) -> TaskResult {
         let disk: Disk = Arc::new(self.disk.clone());
-        let store = Interrupted { store: &self.store, left: AtomicU64::new(budget.unwrap_or(u64::MAX)) };
+        let store = Interrupted {
+            store: &self.store,
+            left: AtomicU64::new(budget.unwrap_or(u64::MAX)),
+        };
         if let Some(budget) = budget {
             self.disk.fail_after(Some(budget * 100));
         }
-        run(task, &Context { disk: &disk, store: &store, machine, group: GROUP })
+        run(
+            task,
+            &Context {
+                disk: &disk,
+                store: &store,
+                machine,
+                group: GROUP,
+            },
+        )
     }
 }
 
@@ -212,8 +235,14 @@ struct Interrupted<'a> {
 
 impl Interrupted<'_> {
     fn spend(&self) -> Result<(), StateError> {
-        let spent = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        spent.map(|_| ()).map_err(|_| StateError::Io(std::io::Error::other("the process died")))
+        let spent = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        spent
+            .map(|_| ())
+            .map_err(|_| StateError::Io(std::io::Error::other("the process died")))
     }
 }
 
@@ -222,7 +251,12 @@ impl Read for Interrupted<'_> {
         self.store.get(key)
     }
 
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StateError> {
+    fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StateError> {
         self.store.scan(start, end, visit)
     }
 }
@@ -246,7 +280,10 @@ impl StateStore for Interrupted<'_> {
 impl Slot {
     /// When the member's clock showed `clock`.
     pub fn time_of_past(&self, clock: Duration) -> Time {
-        let Some(process) = &self.process else { return 0 };
-        process.started + clock.saturating_sub(process.origin).as_micros() as u64 * 1000 / self.speed
+        let Some(process) = &self.process else {
+            return 0;
+        };
+        process.started
+            + clock.saturating_sub(process.origin).as_micros() as u64 * 1000 / self.speed
     }
 }

@@ -20,7 +20,11 @@ pub struct Queue<E> {
 
 impl<E> Default for Queue<E> {
     fn default() -> Self {
-        Queue { now: 0, made: 0, events: BTreeMap::new() }
+        Queue {
+            now: 0,
+            made: 0,
+            events: BTreeMap::new(),
+        }
     }
 }
 

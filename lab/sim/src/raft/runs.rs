@@ -44,11 +44,18 @@ pub fn run_seed(seed: u64, print: bool) -> Result<Outcome, Failure> {
     QUIET.set(!print);
     let outcome = catch_unwind(AssertUnwindSafe(|| simulate(seed, print)));
     QUIET.set(false);
-    outcome.map_err(|panic| Failure { seed, what: PANIC.take().unwrap_or_else(|| text(panic.as_ref())) })
+    outcome.map_err(|panic| Failure {
+        seed,
+        what: PANIC.take().unwrap_or_else(|| text(panic.as_ref())),
+    })
 }
 
 /// Runs seeds on so many threads until one fails. `progress` is told now and then how many are done.
-pub fn run_seeds(seeds: Range<u64>, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, Failure> {
+pub fn run_seeds(
+    seeds: Range<u64>,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Failure> {
     let begun = Instant::now();
     let next = AtomicU64::new(seeds.start);
     let report = Mutex::new(Report::default());
@@ -72,7 +79,10 @@ pub fn run_seeds(seeds: Range<u64>, threads: usize, progress: &(dyn Fn(u64) + Sy
                         }
                         Err(failed) => {
                             next.store(seeds.end, Ordering::Relaxed);
-                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
+                            failure
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .get_or_insert(failed);
                         }
                     }
                 }
@@ -92,7 +102,10 @@ fn run_checked(seed: u64) -> Result<Outcome, Failure> {
     if seed.is_multiple_of(TWICE_EVERY) {
         let again = run_seed(seed, false)?;
         if (again.hash, again.events) != (outcome.hash, outcome.events) {
-            let what = format!("determinism: two runs of one seed, traces {:x} and {:x}", outcome.hash, again.hash);
+            let what = format!(
+                "determinism: two runs of one seed, traces {:x} and {:x}",
+                outcome.hash, again.hash
+            );
             return Err(Failure { seed, what });
         }
     }
@@ -110,7 +123,9 @@ fn keep_panics_quiet() {
     ONCE.call_once(|| {
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let place = info.location().map_or(String::new(), |place| format!(" ({}:{})", place.file(), place.line()));
+            let place = info.location().map_or(String::new(), |place| {
+                format!(" ({}:{})", place.file(), place.line())
+            });
             PANIC.set(Some(format!("{}{place}", text(info.payload()))));
             if !QUIET.get() {
                 default(info);
@@ -120,6 +135,9 @@ fn keep_panics_quiet() {
 }
 
 fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without words").to_owned()
 }

@@ -6,18 +6,36 @@ fn some_seeds_hold() {
     let report = run_seeds(0..60, 2, &|_| ());
     let report = report.unwrap_or_else(|failure| panic!("seed {}: {}", failure.seed, failure.what));
     assert_eq!(report.seeds, 60);
-    assert!(report.counters.get(Reached::LeaderChange) > 0, "{}", report.counters);
-    assert!(report.counters.get(Reached::Written) > 100, "{}", report.counters);
+    assert!(
+        report.counters.get(Reached::LeaderChange) > 0,
+        "{}",
+        report.counters
+    );
+    assert!(
+        report.counters.get(Reached::Written) > 100,
+        "{}",
+        report.counters
+    );
 }
 
 #[test]
 fn a_seed_determines_everything() {
     for seed in 0..3 {
-        let (first, second) = (run_seed(seed, false).unwrap(), run_seed(seed, false).unwrap());
-        assert_eq!((first.hash, first.events), (second.hash, second.events), "seed {seed}");
+        let (first, second) = (
+            run_seed(seed, false).unwrap(),
+            run_seed(seed, false).unwrap(),
+        );
+        assert_eq!(
+            (first.hash, first.events),
+            (second.hash, second.events),
+            "seed {seed}"
+        );
         assert_eq!(first.counters, second.counters, "seed {seed}");
     }
-    assert_ne!(run_seed(1, false).unwrap().hash, run_seed(2, false).unwrap().hash);
+    assert_ne!(
+        run_seed(1, false).unwrap().hash,
+        run_seed(2, false).unwrap().hash
+    );
 }
 
 /// Without this a simulation that checks nothing would pass.

@@ -13,7 +13,11 @@ pub struct Trace {
 impl Trace {
     /// A trace that prints what happens, or does not.
     pub fn new(print: bool) -> Self {
-        Trace { hash: 0xcbf2_9ce4_8422_2325, events: 0, print }
+        Trace {
+            hash: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            print,
+        }
     }
 
     /// Takes down what happened: `what` are its numbers, `words` are only made when they are printed.
@@ -39,7 +43,9 @@ impl Trace {
     }
 
     fn mix(&mut self, number: u64) {
-        self.hash = (self.hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        self.hash = (self.hash ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
 }
 
@@ -48,8 +54,12 @@ pub fn fingerprint(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64 ^ bytes.len() as u64;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
-        let number = chunk.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        hash = (hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let number = chunk
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte));
+        hash = (hash ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
     for byte in chunks.remainder() {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

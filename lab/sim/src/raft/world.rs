@@ -36,10 +36,16 @@ pub fn simulate(seed: u64, print: bool) -> Outcome {
     let mut world = World::new(seed, print);
     world.begin();
     while !world.is_over() {
-        let Some(event) = world.queue.next() else { panic!("liveness: nothing will ever happen again") };
+        let Some(event) = world.queue.next() else {
+            panic!("liveness: nothing will ever happen again")
+        };
         world.take(event);
     }
-    Outcome { counters: world.counters, hash: world.trace.hash(), events: world.trace.events() }
+    Outcome {
+        counters: world.counters,
+        hash: world.trace.hash(),
+        events: world.trace.events(),
+    }
 }
 
 /// What happens.
@@ -48,9 +54,19 @@ pub(super) enum Event {
     /// A member runs.
     Wake { slot: usize, life: u64 },
     /// A message comes.
-    Deliver { from: MemberId, contact: Contact, to: MemberId, slot: usize, bytes: Bytes },
+    Deliver {
+        from: MemberId,
+        contact: Contact,
+        to: MemberId,
+        slot: usize,
+        bytes: Bytes,
+    },
     /// A member learns that it cannot reach another.
-    Unreachable { slot: usize, life: u64, to: MemberId },
+    Unreachable {
+        slot: usize,
+        life: u64,
+        to: MemberId,
+    },
     /// A sync ends.
     Synced { slot: usize, life: u64 },
     /// A task is done.
@@ -127,7 +143,11 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let swarm = Swarm::draw(&mut rng);
         let slots = (0..MAX_MEMBERS).map(|number| {
-            let (speed, skew) = if swarm.skew { (rng.u64(930..1070), rng.u64(..400)) } else { (1000, 0) };
+            let (speed, skew) = if swarm.skew {
+                (rng.u64(930..1070), rng.u64(..400))
+            } else {
+                (1000, 0)
+            };
             Slot::new(format!("m-{number}"), speed, skew)
         });
         let slots: Vec<Slot> = slots.collect();
@@ -154,7 +174,8 @@ impl World {
 
     fn begin(&mut self) {
         let swarm = format!("{:?}", self.swarm);
-        self.trace.event(0, &[fingerprint(swarm.as_bytes())], || swarm);
+        self.trace
+            .event(0, &[fingerprint(swarm.as_bytes())], || swarm);
         for slot in 0..self.slots.len() {
             self.queue.at(0, Event::Start { slot });
         }
@@ -163,7 +184,8 @@ impl World {
         }
         self.queue.at(ms(1), Event::Admin);
         self.queue.at(ms(400), Event::Fault);
-        self.queue.at(ms(400) + self.swarm.faults_for, Event::EndOfFaults);
+        self.queue
+            .at(ms(400) + self.swarm.faults_for, Event::EndOfFaults);
     }
 
     pub fn now(&self) -> Time {
@@ -178,7 +200,13 @@ impl World {
     fn take(&mut self, event: Event) {
         match event {
             Event::Wake { slot, life } => self.wake(slot, life),
-            Event::Deliver { from, contact, to, slot, bytes } => self.deliver(from, contact, to, slot, bytes),
+            Event::Deliver {
+                from,
+                contact,
+                to,
+                slot,
+                bytes,
+            } => self.deliver(from, contact, to, slot, bytes),
             Event::Unreachable { slot, life, to } => {
                 if self.lives(slot, life) {
                     self.give(slot, Input::Unreachable(to));
@@ -213,9 +241,18 @@ impl World {
         };
         let place = &self.slots[slot];
         let identity = place.identity.map_or(0, |id| id.0);
-        self.trace.event(now, &[1, slot as u64, identity, place.life], || {
-            format!("{} starts as {identity:016x}{}", place.name, if started.torn.is_some() { ", torn tail cut" } else { "" })
-        });
+        self.trace
+            .event(now, &[1, slot as u64, identity, place.life], || {
+                format!(
+                    "{} starts as {identity:016x}{}",
+                    place.name,
+                    if started.torn.is_some() {
+                        ", torn tail cut"
+                    } else {
+                        ""
+                    }
+                )
+            });
         if place.life > 1 {
             self.counters.hit(Reached::Restart);
         }
@@ -232,7 +269,11 @@ impl World {
     /// Only a disk that was told to fail may keep a member from starting.
     fn start_failed(&mut self, slot: usize, why: &str) {
         let place = &mut self.slots[slot];
-        assert!(place.sync_fails, "recovery: {} does not start: {why}", place.name);
+        assert!(
+            place.sync_fails,
+            "recovery: {} does not start: {why}",
+            place.name
+        );
         place.sync_fails = false;
         place.disk.fail_syncs(0);
         place.disk.kill();
@@ -243,9 +284,16 @@ impl World {
     /// A member that started holds what was durable, or says that it is damaged.
     fn inspect_start(&mut self, slot: usize) {
         let place = &mut self.slots[slot];
-        let Some(process) = &place.process else { return };
+        let Some(process) = &place.process else {
+            return;
+        };
         if process.log.is_none() {
-            assert!(place.damaged, "recovery: {} reports damage where there is none: {:?}", place.name, process.node.reason());
+            assert!(
+                place.damaged,
+                "recovery: {} reports damage where there is none: {:?}",
+                place.name,
+                process.node.reason()
+            );
             self.counters.hit(Reached::Damaged);
             return;
         }
@@ -256,14 +304,17 @@ impl World {
         let raft = process.node.raft(GROUP);
         let entries = place.mirror.restart(raft);
         if let Some(id) = place.identity {
-            self.protocol.restarted(id, &entries, raft.map_or(0, |raft| raft.log_start().index));
+            self.protocol
+                .restarted(id, &entries, raft.map_or(0, |raft| raft.log_start().index));
         }
     }
 
     /// Gives a member something to take in.
     pub fn give(&mut self, slot: usize, input: Input) {
         let now = self.now();
-        let Some(process) = &mut self.slots[slot].process else { return };
+        let Some(process) = &mut self.slots[slot].process else {
+            return;
+        };
         process.inbox.push(input);
         let pause = self.rng.u64(..300);
         self.poke(slot, now + pause);
@@ -273,10 +324,18 @@ impl World {
     pub fn poke(&mut self, slot: usize, time: Time) {
         let place = &mut self.slots[slot];
         let time = time.max(place.paused_until).max(self.queue.now());
-        let Some(process) = &mut place.process else { return };
+        let Some(process) = &mut place.process else {
+            return;
+        };
         if process.wake_at.is_none_or(|at| time < at) {
             process.wake_at = Some(time);
-            self.queue.at(time, Event::Wake { slot, life: place.life });
+            self.queue.at(
+                time,
+                Event::Wake {
+                    slot,
+                    life: place.life,
+                },
+            );
         }
     }
 
@@ -288,7 +347,9 @@ impl World {
         let clock = self.slots[slot].clock(now);
         let place = &mut self.slots[slot];
         let paused = now < place.paused_until;
-        let Some(process) = &mut place.process else { return };
+        let Some(process) = &mut place.process else {
+            return;
+        };
         if process.wake_at != Some(now) {
             return;
         }
@@ -303,14 +364,20 @@ impl World {
         for input in inputs {
             process.node.step(input, clock, &mut effects);
         }
-        if process.node.deadline().is_some_and(|deadline| deadline <= clock) {
+        if process
+            .node
+            .deadline()
+            .is_some_and(|deadline| deadline <= clock)
+        {
             process.node.step(Input::Tick, clock, &mut effects);
         }
         process.node.flush(clock, &mut effects);
         let name = &place.name;
-        self.trace.event(now, &[2, slot as u64, count as u64, effects.len() as u64], || {
-            format!("{name} takes {count} in, asks for {} things", effects.len())
-        });
+        self.trace.event(
+            now,
+            &[2, slot as u64, count as u64, effects.len() as u64],
+            || format!("{name} takes {count} in, asks for {} things", effects.len()),
+        );
         self.carry_out(slot, effects);
         self.observe(slot);
         self.sleep(slot);
@@ -318,7 +385,9 @@ impl World {
 
     /// Looks at the member's core after a round.
     fn observe(&mut self, slot: usize) {
-        let Some(process) = &self.slots[slot].process else { return };
+        let Some(process) = &self.slots[slot].process else {
+            return;
+        };
         if let Some(raft) = process.node.raft(GROUP).filter(|_| process.log.is_some()) {
             self.protocol.observe(raft, &mut self.counters);
         }
@@ -327,7 +396,9 @@ impl World {
     fn sleep(&mut self, slot: usize) {
         let now = self.now();
         let place = &self.slots[slot];
-        let Some(process) = &place.process else { return };
+        let Some(process) = &place.process else {
+            return;
+        };
         if let Some(deadline) = process.node.deadline() {
             // A deadline that stays in the past must not stop the simulated time.
             let time = place.time_of(deadline, now).max(now + 100);
@@ -335,18 +406,40 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, from: MemberId, contact: Contact, to: MemberId, slot: usize, bytes: Bytes) {
+    fn deliver(
+        &mut self,
+        from: MemberId,
+        contact: Contact,
+        to: MemberId,
+        slot: usize,
+        bytes: Bytes,
+    ) {
         let now = self.now();
         let place = &self.slots[slot];
         // The transport refuses what is for another identity than the one that lives here.
         if place.process.is_none() || place.identity != Some(to) {
             return;
         }
-        self.trace.event(now, &[3, slot as u64, from.0, fingerprint(&bytes)], || {
-            format!("{} <- {}: {:?}", place.name, contact.name, decode_message(bytes.clone()).ok().map(|message| message.body))
-        });
+        self.trace
+            .event(now, &[3, slot as u64, from.0, fingerprint(&bytes)], || {
+                format!(
+                    "{} <- {}: {:?}",
+                    place.name,
+                    contact.name,
+                    decode_message(bytes.clone())
+                        .ok()
+                        .map(|message| message.body)
+                )
+            });
         match decode_message(bytes) {
-            Ok(message) => self.give(slot, Input::Peer { from, contact, message }),
+            Ok(message) => self.give(
+                slot,
+                Input::Peer {
+                    from,
+                    contact,
+                    message,
+                },
+            ),
             Err(error) => panic!("a message cannot be decoded: {error}"),
         }
     }
@@ -358,9 +451,14 @@ impl World {
         if place.process.take().is_none() {
             return;
         }
-        self.trace.event(now, &[4, slot as u64, u64::from(power_loss)], || {
-            format!("{} dies{}", place.name, if power_loss { " of a power loss" } else { "" })
-        });
+        self.trace
+            .event(now, &[4, slot as u64, u64::from(power_loss)], || {
+                format!(
+                    "{} dies{}",
+                    place.name,
+                    if power_loss { " of a power loss" } else { "" }
+                )
+            });
         if power_loss {
             self.counters.hit(Reached::PowerLoss);
             place.disk.crash(&mut self.rng);
@@ -372,10 +470,18 @@ impl World {
         }
         place.paused_until = 0;
         let life = place.life;
-        let broken: Vec<Ticket> =
-            self.tickets.iter().filter(|(_, asked)| asked.slot == slot && asked.life == life).map(|(at, _)| *at).collect();
+        let broken: Vec<Ticket> = self
+            .tickets
+            .iter()
+            .filter(|(_, asked)| asked.slot == slot && asked.life == life)
+            .map(|(at, _)| *at)
+            .collect();
         for ticket in broken {
-            if let Some(Asked { asker: Asker::Client { client, .. }, .. }) = self.tickets.remove(&ticket) {
+            if let Some(Asked {
+                asker: Asker::Client { client, .. },
+                ..
+            }) = self.tickets.remove(&ticket)
+            {
                 self.queue.after(ms(1), Event::GiveUp { client, ticket });
             }
         }

@@ -17,13 +17,20 @@ pub(crate) fn state_error(error: Error) -> StateError {
 pub(crate) fn open_error(path: &Path, error: Error) -> StateError {
     let message = error.to_string();
     // RocksDB has no kind of its own for it; both texts end in the path of its LOCK file (env/io_posix.cc).
-    let locked = message.contains("While lock file") || message.contains("lock hold by current process");
+    let locked =
+        message.contains("While lock file") || message.contains("lock hold by current process");
     if locked {
-        let why = format!("another process uses this folder ({}): stop it or choose another", path.display());
+        let why = format!(
+            "another process uses this folder ({}): stop it or choose another",
+            path.display()
+        );
         return StateError::Io(io::Error::new(io::ErrorKind::WouldBlock, why));
     }
     // Files that the manifest names and that are gone are damage, not a passing error.
-    if error.kind() == ErrorKind::IOError && message.contains("No such file") && path.join("CURRENT").exists() {
+    if error.kind() == ErrorKind::IOError
+        && message.contains("No such file")
+        && path.join("CURRENT").exists()
+    {
         return StateError::Corrupt(message);
     }
     state_error(error)

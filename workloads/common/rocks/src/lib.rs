@@ -29,23 +29,33 @@ pub struct RocksStore {
 impl RocksStore {
     /// Opens the store in a folder, or makes it. Only one process (and in it one store) can have it open.
     pub fn open(path: &Path, options: &RocksOptions) -> Result<Self, StateError> {
-        let db = DB::open(&options.to_rocksdb(), path).map_err(|error| error::open_error(path, error))?;
+        let db = DB::open(&options.to_rocksdb(), path)
+            .map_err(|error| error::open_error(path, error))?;
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
-        Ok(RocksStore { db: Arc::new(db), unlogged })
+        Ok(RocksStore {
+            db: Arc::new(db),
+            unlogged,
+        })
     }
 
     /// Bytes that memtables, block cache and table readers hold, as far as RocksDB says.
     pub fn memory(&self) -> u64 {
-        use rocksdb::properties::{BLOCK_CACHE_USAGE, CUR_SIZE_ALL_MEM_TABLES, ESTIMATE_TABLE_READERS_MEM};
+        use rocksdb::properties::{
+            BLOCK_CACHE_USAGE, CUR_SIZE_ALL_MEM_TABLES, ESTIMATE_TABLE_READERS_MEM,
+        };
         let value = |name| self.db.property_int_value(name).ok().flatten().unwrap_or(0);
-        value(CUR_SIZE_ALL_MEM_TABLES) + value(BLOCK_CACHE_USAGE) + value(ESTIMATE_TABLE_READERS_MEM)
+        value(CUR_SIZE_ALL_MEM_TABLES)
+            + value(BLOCK_CACHE_USAGE)
+            + value(ESTIMATE_TABLE_READERS_MEM)
     }
 }
 
 impl std::fmt::Debug for RocksStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RocksStore").field("path", &self.db.path()).finish()
+        f.debug_struct("RocksStore")
+            .field("path", &self.db.path())
+            .finish()
     }
 }
 
@@ -56,11 +66,15 @@ impl StateStore for RocksStore {
             match write {
                 BatchWrite::Put(key, value) => writes.put(key, value),
                 BatchWrite::Delete(key) => writes.delete(key),
-                BatchWrite::DeleteRange(start, end) if start < end => writes.delete_range(start, end),
+                BatchWrite::DeleteRange(start, end) if start < end => {
+                    writes.delete_range(start, end)
+                }
                 BatchWrite::DeleteRange(..) => {}
             }
         }
-        self.db.write_opt(writes, &self.unlogged).map_err(state_error)
+        self.db
+            .write_opt(writes, &self.unlogged)
+            .map_err(state_error)
     }
 
     fn flush(&self) -> Result<(), StateError> {
@@ -80,7 +94,12 @@ impl Read for RocksStore {
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StateError> {
+    fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StateError> {
         walk(self.db.raw_iterator_opt(up_to(end)), start, end, visit)
     }
 }
@@ -96,12 +115,25 @@ self_cell::self_cell!(
 
 impl Read for View {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
-        let found = self.borrow_dependent().get_pinned(key).map_err(state_error)?;
+        let found = self
+            .borrow_dependent()
+            .get_pinned(key)
+            .map_err(state_error)?;
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StateError> {
-        walk(self.borrow_dependent().raw_iterator_opt(up_to(end)), start, end, visit)
+    fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StateError> {
+        walk(
+            self.borrow_dependent().raw_iterator_opt(up_to(end)),
+            start,
+            end,
+            visit,
+        )
     }
 }
 

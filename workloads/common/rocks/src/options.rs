@@ -15,7 +15,11 @@ pub struct RocksOptions {
 
 impl Default for RocksOptions {
     fn default() -> Self {
-        RocksOptions { block_cache_bytes: 32 << 20, write_buffer_bytes: 16 << 20, max_open_files: 512 }
+        RocksOptions {
+            block_cache_bytes: 32 << 20,
+            write_buffer_bytes: 16 << 20,
+            max_open_files: 512,
+        }
     }
 }
 

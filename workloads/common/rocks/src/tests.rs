@@ -10,12 +10,18 @@ use tempfile::TempDir;
 use super::*;
 
 fn small() -> RocksOptions {
-    RocksOptions { block_cache_bytes: 1 << 20, write_buffer_bytes: 64 << 10, max_open_files: 64 }
+    RocksOptions {
+        block_cache_bytes: 1 << 20,
+        write_buffer_bytes: 64 << 10,
+        max_open_files: 64,
+    }
 }
 
 fn put(key: &str, value: &str) -> Batch {
     let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    Batch { writes: vec![BatchWrite::Put(bytes(key), bytes(value))] }
+    Batch {
+        writes: vec![BatchWrite::Put(bytes(key), bytes(value))],
+    }
 }
 
 /// A crash is a copy of the folder as it is while the store is open: what a killed process leaves behind. It does
@@ -47,7 +53,9 @@ impl Rig for Folders {
             let before = files(&from);
             let _ = fs::remove_dir_all(&to);
             fs::create_dir_all(&to).unwrap();
-            let copied = before.keys().all(|name| fs::copy(from.join(name), to.join(name)).is_ok());
+            let copied = before
+                .keys()
+                .all(|name| fs::copy(from.join(name), to.join(name)).is_ok());
             if copied && files(&from) == before {
                 break;
             }
@@ -59,14 +67,22 @@ impl Rig for Folders {
 fn files(folder: &Path) -> BTreeMap<String, u64> {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
     entries
-        .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().map_or(0, |meta| meta.len())))
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                entry.metadata().map_or(0, |meta| meta.len()),
+            )
+        })
         .filter(|(name, _)| !name.starts_with("LO"))
         .collect()
 }
 
 #[test]
 fn it_conforms() {
-    conformance::run(|| Folders { root: tempfile::tempdir().unwrap(), life: 0 });
+    conformance::run(|| Folders {
+        root: tempfile::tempdir().unwrap(),
+        life: 0,
+    });
 }
 
 #[test]
@@ -74,7 +90,12 @@ fn a_second_process_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let _first = RocksStore::open(folder.path(), &small()).unwrap();
     let second = RocksStore::open(folder.path(), &small()).unwrap_err();
-    assert!(second.to_string().contains("another process uses this folder"), "{second}");
+    assert!(
+        second
+            .to_string()
+            .contains("another process uses this folder"),
+        "{second}"
+    );
 }
 
 #[test]
@@ -82,7 +103,12 @@ fn a_damaged_table_is_corruption() {
     let folder = tempfile::tempdir().unwrap();
     let store = RocksStore::open(folder.path(), &small()).unwrap();
     for key in 0..500 {
-        store.write(put(&format!("key{key:04}"), "a value that is long enough to fill some blocks of a table")).unwrap();
+        store
+            .write(put(
+                &format!("key{key:04}"),
+                "a value that is long enough to fill some blocks of a table",
+            ))
+            .unwrap();
     }
     store.flush().unwrap();
     drop(store);
@@ -95,9 +121,15 @@ fn a_damaged_table_is_corruption() {
     }
     let store = RocksStore::open(folder.path(), &small()).unwrap();
     let scanned = store.scan(b"", b"z", &mut |_, _| true);
-    assert!(matches!(scanned, Err(StateError::Corrupt(_))), "{scanned:?}");
+    assert!(
+        matches!(scanned, Err(StateError::Corrupt(_))),
+        "{scanned:?}"
+    );
     let view = store.view().unwrap();
-    assert!(matches!(view.scan(b"", b"z", &mut |_, _| true), Err(StateError::Corrupt(_))));
+    assert!(matches!(
+        view.scan(b"", b"z", &mut |_, _| true),
+        Err(StateError::Corrupt(_))
+    ));
 }
 
 #[test]
@@ -107,7 +139,10 @@ fn a_missing_table_is_corruption() {
     store.write(put("key", "value")).unwrap();
     store.flush().unwrap();
     drop(store);
-    for name in files(folder.path()).into_keys().filter(|name| name.ends_with(".sst")) {
+    for name in files(folder.path())
+        .into_keys()
+        .filter(|name| name.ends_with(".sst"))
+    {
         fs::remove_file(folder.path().join(name)).unwrap();
     }
     let opened = RocksStore::open(folder.path(), &small());
@@ -119,12 +154,21 @@ const CHILD: &str = "QUORATE_ROCKS_TEST_CHILD";
 /// Not a test of its own: what the process does that the next test kills.
 #[test]
 fn child_that_writes_until_killed() {
-    let Some(folder) = std::env::var_os(CHILD) else { return };
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
     let store = RocksStore::open(Path::new(&folder), &small()).unwrap();
     for number in 0u64.. {
         let value = Bytes::from(format!("{number:020}{}", "x".repeat(200)));
-        let keys = ["first".to_owned(), format!("key{}", number % 50), "last".to_owned()];
-        let writes = keys.into_iter().map(|key| BatchWrite::Put(Bytes::from(key), value.clone())).collect();
+        let keys = [
+            "first".to_owned(),
+            format!("key{}", number % 50),
+            "last".to_owned(),
+        ];
+        let writes = keys
+            .into_iter()
+            .map(|key| BatchWrite::Put(Bytes::from(key), value.clone()))
+            .collect();
         store.write(Batch { writes }).unwrap();
         if number % 97 == 0 {
             store.flush().unwrap();
@@ -138,25 +182,46 @@ fn a_killed_process_leaves_a_prefix_with_all_that_was_flushed() {
     for lines in [1, 5, 30] {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "tests::child_that_writes_until_killed", "--nocapture"])
+            .args([
+                "--exact",
+                "tests::child_that_writes_until_killed",
+                "--nocapture",
+            ])
             .env(CHILD, folder.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let said = output.filter_map(|line| line.split_once("flushed ").map(|(_, number)| number.to_owned()));
+        let output = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        let said = output.filter_map(|line| {
+            line.split_once("flushed ")
+                .map(|(_, number)| number.to_owned())
+        });
         let flushed: u64 = said.take(lines).last().unwrap().parse().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
 
         let store = RocksStore::open(folder.path(), &small()).unwrap();
-        let value = |key: &str| store.get(key.as_bytes()).unwrap().map(|value| value[..20].to_vec());
-        let number: u64 = String::from_utf8(value("first").unwrap()).unwrap().parse().unwrap();
+        let value = |key: &str| {
+            store
+                .get(key.as_bytes())
+                .unwrap()
+                .map(|value| value[..20].to_vec())
+        };
+        let number: u64 = String::from_utf8(value("first").unwrap())
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!(number >= flushed, "{number} < {flushed}");
         assert_eq!(value("first"), value("last"), "a batch was kept in part");
         assert_eq!(value("first"), value(&format!("key{}", number % 50)));
         for back in 1..50.min(number) {
-            let kept: u64 = String::from_utf8(value(&format!("key{}", (number - back) % 50)).unwrap()).unwrap().parse().unwrap();
+            let kept: u64 =
+                String::from_utf8(value(&format!("key{}", (number - back) % 50)).unwrap())
+                    .unwrap()
+                    .parse()
+                    .unwrap();
             assert_eq!(kept, number - back, "no prefix");
         }
     }

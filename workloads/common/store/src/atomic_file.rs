@@ -11,8 +11,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::fs::FileSystem;
 use crate::bytes_le::{le32, le64};
+use crate::fs::FileSystem;
 
 const HEADER: usize = 24;
 const MAGIC: [u8; 8] = *b"QUORATEF";
@@ -39,20 +39,34 @@ pub enum AtomicFileError {
 }
 
 /// Replaces the file, durably. `version` is that of the caller's format.
-pub fn write(disk: &dyn FileSystem, path: &Path, version: u32, content: &[u8]) -> Result<(), AtomicFileError> {
+pub fn write(
+    disk: &dyn FileSystem,
+    path: &Path,
+    version: u32,
+    content: &[u8],
+) -> Result<(), AtomicFileError> {
     let mut bytes = Vec::with_capacity(HEADER + content.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&checksum(version, content).to_le_bytes());
     bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
     bytes.extend_from_slice(content);
-    replace(disk, path, &bytes).map_err(|source| AtomicFileError::Io { file: path.display().to_string(), source })
+    replace(disk, path, &bytes).map_err(|source| AtomicFileError::Io {
+        file: path.display().to_string(),
+        source,
+    })
 }
 
 /// The version and content of the file; `None` if there is no such file.
 pub fn read(disk: &dyn FileSystem, path: &Path) -> Result<Option<(u32, Vec<u8>)>, AtomicFileError> {
-    let io = |source| AtomicFileError::Io { file: path.display().to_string(), source };
-    let corrupt = |why: &str| AtomicFileError::Corrupt { file: path.display().to_string(), why: why.to_owned() };
+    let io = |source| AtomicFileError::Io {
+        file: path.display().to_string(),
+        source,
+    };
+    let corrupt = |why: &str| AtomicFileError::Corrupt {
+        file: path.display().to_string(),
+        why: why.to_owned(),
+    };
     let file = match disk.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -109,7 +123,10 @@ mod tests {
             disk.crash(&mut rng);
             let found = read(&disk, path).unwrap().unwrap();
             let new = found == (2, b"the new one".to_vec());
-            assert!(new || (!done && found == (1, b"old".to_vec())), "seed {seed}: {found:?}");
+            assert!(
+                new || (!done && found == (1, b"old".to_vec())),
+                "seed {seed}: {found:?}"
+            );
         }
     }
 
@@ -121,7 +138,10 @@ mod tests {
         write(&disk, path, 1, b"content").unwrap();
         for bit in 0..disk.durable_len(path).unwrap() * 8 {
             disk.flip(path, bit / 8, (bit % 8) as u8);
-            assert!(matches!(read(&disk, path), Err(AtomicFileError::Corrupt { .. })), "bit {bit}");
+            assert!(
+                matches!(read(&disk, path), Err(AtomicFileError::Corrupt { .. })),
+                "bit {bit}"
+            );
             disk.flip(path, bit / 8, (bit % 8) as u8);
         }
         assert_eq!(read(&disk, path).unwrap().unwrap().1, b"content");

@@ -49,7 +49,9 @@ fn delete_range(start: &str, end: &str) -> BatchWrite {
 
 #[track_caller]
 fn write(store: &impl StateStore, writes: impl IntoIterator<Item = BatchWrite>) {
-    let written = store.write(Batch { writes: writes.into_iter().collect() });
+    let written = store.write(Batch {
+        writes: writes.into_iter().collect(),
+    });
     assert!(written.is_ok(), "a write failed: {written:?}");
 }
 
@@ -89,7 +91,11 @@ fn reads_and_writes<R: Rig>(rig: &mut R) {
     write(&store, [put("a", "1"), put("", "empty key"), put("b", "")]);
     assert_eq!(value(&store, "a").as_deref(), Some("1"));
     assert_eq!(value(&store, "").as_deref(), Some("empty key"));
-    assert_eq!(value(&store, "b").as_deref(), Some(""), "an empty value is a value");
+    assert_eq!(
+        value(&store, "b").as_deref(),
+        Some(""),
+        "an empty value is a value"
+    );
     write(&store, [put("a", "2"), delete("b"), delete("never there")]);
     assert_eq!(value(&store, "a").as_deref(), Some("2"));
     assert_eq!(value(&store, "b"), None);
@@ -99,43 +105,96 @@ fn reads_and_writes<R: Rig>(rig: &mut R) {
 fn ranges<R: Rig>(rig: &mut R) {
     let store = rig.open();
     write(&store, ["a", "b", "ba", "c", "d"].map(|key| put(key, key)));
-    assert_eq!(keys(&store, "b", "d", 9), ["b", "ba", "c"], "start is inclusive, end exclusive");
-    assert_eq!(keys(&store, "a", "z", 2), ["a", "b"], "a visitor that answers false ends the scan");
+    assert_eq!(
+        keys(&store, "b", "d", 9),
+        ["b", "ba", "c"],
+        "start is inclusive, end exclusive"
+    );
+    assert_eq!(
+        keys(&store, "a", "z", 2),
+        ["a", "b"],
+        "a visitor that answers false ends the scan"
+    );
     assert!(keys(&store, "c", "c", 9).is_empty(), "an empty range");
-    assert!(keys(&store, "d", "a", 9).is_empty(), "a range that ends before it starts");
+    assert!(
+        keys(&store, "d", "a", 9).is_empty(),
+        "a range that ends before it starts"
+    );
     write(&store, [delete_range("b", "c")]);
-    assert_eq!(keys(&store, "", "z", 9), ["a", "c", "d"], "the end of a removed range stays");
+    assert_eq!(
+        keys(&store, "", "z", 9),
+        ["a", "c", "d"],
+        "the end of a removed range stays"
+    );
     write(&store, [delete_range("d", "a"), delete_range("c", "c")]);
-    assert_eq!(keys(&store, "", "z", 9), ["a", "c", "d"], "empty ranges remove nothing");
+    assert_eq!(
+        keys(&store, "", "z", 9),
+        ["a", "c", "d"],
+        "empty ranges remove nothing"
+    );
     let high = Bytes::from_static(&[0xff, 0, 0xff]);
     write(&store, [BatchWrite::Put(high.clone(), bytes("bytes"))]);
-    assert_eq!(all(&store).get(&high), Some(&bytes("bytes")), "keys are bytes, in their order");
+    assert_eq!(
+        all(&store).get(&high),
+        Some(&bytes("bytes")),
+        "keys are bytes, in their order"
+    );
 }
 
 fn order_within_a_batch<R: Rig>(rig: &mut R) {
     let store = rig.open();
     write(&store, [put("k1", "old"), put("k2", "old")]);
-    write(&store, [put("k1", "lost"), delete_range("k", "l"), put("k2", "new"), put("k3", "x"), delete("k3")]);
+    write(
+        &store,
+        [
+            put("k1", "lost"),
+            delete_range("k", "l"),
+            put("k2", "new"),
+            put("k3", "x"),
+            delete("k3"),
+        ],
+    );
     assert_eq!(all(&store), Model::from([(bytes("k2"), bytes("new"))]));
 }
 
 fn frozen_views<R: Rig>(rig: &mut R) {
     let store = rig.open();
     write(&store, [put("a", "1"), put("b", "1")]);
-    let Ok(view) = store.view() else { panic!("no view") };
-    write(&store, [put("a", "2"), delete_range("b", "z"), put("c", "2")]);
+    let Ok(view) = store.view() else {
+        panic!("no view")
+    };
+    write(
+        &store,
+        [put("a", "2"), delete_range("b", "z"), put("c", "2")],
+    );
     assert!(store.flush().is_ok());
-    assert_eq!(all(view.as_ref()), Model::from([(bytes("a"), bytes("1")), (bytes("b"), bytes("1"))]));
+    assert_eq!(
+        all(view.as_ref()),
+        Model::from([(bytes("a"), bytes("1")), (bytes("b"), bytes("1"))])
+    );
     assert_eq!(value(view.as_ref(), "c"), None);
-    assert_eq!(value(&store, "c").as_deref(), Some("2"), "writes are visible at once");
+    assert_eq!(
+        value(&store, "c").as_deref(),
+        Some("2"),
+        "writes are visible at once"
+    );
 }
 
 fn views_outlive_the_store<R: Rig>(rig: &mut R) {
     let store = rig.open();
     write(&store, [put("a", "1")]);
-    let Ok(view) = store.view() else { panic!("no view") };
+    let Ok(view) = store.view() else {
+        panic!("no view")
+    };
     drop(store);
-    assert_eq!(std::thread::spawn(move || value(view.as_ref(), "a")).join().ok().flatten().as_deref(), Some("1"));
+    assert_eq!(
+        std::thread::spawn(move || value(view.as_ref(), "a"))
+            .join()
+            .ok()
+            .flatten()
+            .as_deref(),
+        Some("1")
+    );
 }
 
 fn flushed_is_durable<R: Rig>(rig: &mut R) {
@@ -155,7 +214,11 @@ fn crashes_keep_a_prefix<R: Rig>(rig: &mut R, seed: u64) {
     let mut model = Model::new();
     for life in 0..3 {
         let store = rig.open();
-        assert_eq!(all(&store), model, "seed {seed}, life {life}: not what the crash had left");
+        assert_eq!(
+            all(&store),
+            model,
+            "seed {seed}, life {life}: not what the crash had left"
+        );
         let mut prefixes = vec![model.clone()];
         for number in 0..rng.usize(1..30) {
             let batch = random_batch(&mut rng, number);
@@ -170,7 +233,10 @@ fn crashes_keep_a_prefix<R: Rig>(rig: &mut R, seed: u64) {
         }
         rig.crash(store, &mut rng);
         model = all(&rig.open());
-        assert!(prefixes.contains(&model), "seed {seed}, life {life}: {model:?} is no prefix of the batches");
+        assert!(
+            prefixes.contains(&model),
+            "seed {seed}, life {life}: {model:?} is no prefix of the batches"
+        );
     }
 }
 

@@ -67,7 +67,10 @@ fn apply(map: &mut Map, batch: &Batch) {
                 map.remove(key);
             }
             BatchWrite::DeleteRange(start, end) if start < end => {
-                let keys: Vec<Bytes> = map.range(start.clone()..end.clone()).map(|(key, _)| key.clone()).collect();
+                let keys: Vec<Bytes> = map
+                    .range(start.clone()..end.clone())
+                    .map(|(key, _)| key.clone())
+                    .collect();
                 for key in keys {
                     map.remove(&key);
                 }
@@ -107,7 +110,12 @@ impl Read for MapStore {
         Ok(inner.live.get(key).cloned())
     }
 
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StateError> {
+    fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StateError> {
         // Not under the lock: `visit` may write.
         View(self.snapshot()?).scan(start, end, visit)
     }
@@ -120,11 +128,19 @@ impl Read for View {
         Ok(self.0.get(key).cloned())
     }
 
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StateError> {
+    fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StateError> {
         if start >= end {
             return Ok(());
         }
-        for (key, value) in self.0.range::<[u8], _>((Bound::Included(start), Bound::Excluded(end))) {
+        for (key, value) in self
+            .0
+            .range::<[u8], _>((Bound::Included(start), Bound::Excluded(end)))
+        {
             if !visit(key, value) {
                 break;
             }
@@ -163,7 +179,10 @@ mod tests {
         let view = store.view().unwrap();
         store.damage();
         assert!(matches!(store.get(b"k"), Err(StateError::Corrupt(_))));
-        assert!(matches!(store.scan(b"", b"z", &mut |_, _| true), Err(StateError::Corrupt(_))));
+        assert!(matches!(
+            store.scan(b"", b"z", &mut |_, _| true),
+            Err(StateError::Corrupt(_))
+        ));
         assert!(view.get(b"k").unwrap().is_none());
     }
 }

@@ -28,7 +28,9 @@ impl RealFs {
 
     /// Refuses what would lead out of the folder.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let inside = path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !inside {
             let why = format!("{} leads out of {}", path.display(), self.root.display());
             return Err(io::Error::new(ErrorKind::InvalidInput, why));
@@ -39,17 +41,31 @@ impl RealFs {
 
 impl FileSystem for RealFs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.resolve(path)?)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.resolve(path)?)?;
         Ok(Box::new(RealFile(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(RealFile(OpenOptions::new().read(true).write(true).open(self.resolve(path)?)?)))
+        Ok(Box::new(RealFile(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(self.resolve(path)?)?,
+        )))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut above = self.root.clone();
-        for part in self.resolve(path)?.strip_prefix(&self.root).unwrap_or(Path::new("")).components() {
+        for part in self
+            .resolve(path)?
+            .strip_prefix(&self.root)
+            .unwrap_or(Path::new(""))
+            .components()
+        {
             let folder = above.join(part);
             match fs::create_dir(&folder) {
                 Ok(()) => sync_folder(&above)?,
@@ -166,7 +182,10 @@ mod tests {
             let refused = disk.create(Path::new(path)).err().unwrap();
             assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{path}");
             assert!(disk.create_dir_all(Path::new(path)).is_err(), "{path}");
-            assert!(disk.rename(Path::new("a"), Path::new(path)).is_err(), "{path}");
+            assert!(
+                disk.rename(Path::new("a"), Path::new(path)).is_err(),
+                "{path}"
+            );
         }
         assert!(!folder.path().join("x").exists());
     }

@@ -40,7 +40,12 @@ pub trait Read: Send {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError>;
     /// Pairs in order from `start` (inclusive) to `end` (exclusive), until `visit` answers false.
-    fn scan(&self, start: &[u8], end: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StateError>;
+    fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StateError>;
 }
 
 /// The store. Batches become visible at once and durable no later than the next [`StateStore::flush`]; a crash

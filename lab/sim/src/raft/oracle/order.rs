@@ -30,20 +30,38 @@ impl Order {
     /// A member's machine was given a command.
     pub fn apply(&mut self, new: Applied, committed: Index) {
         let index = new.index;
-        assert!(index <= committed, "state machine safety: {index} was applied before it was committed");
+        assert!(
+            index <= committed,
+            "state machine safety: {index} was applied before it was committed"
+        );
         if let Some(first) = self.applied.get(&index) {
-            assert!(first.command == new.command, "state machine safety: two commands at {index}");
-            assert!(first.answer == new.answer, "state machine safety: two answers at {index}");
+            assert!(
+                first.command == new.command,
+                "state machine safety: two commands at {index}"
+            );
+            assert!(
+                first.answer == new.answer,
+                "state machine safety: two answers at {index}"
+            );
             return;
         }
         let last = self.applied.last_key_value().map_or(0, |(last, _)| *last);
-        assert!(index > last, "state machine safety: {index} is applied by one member and was passed over by another");
-        assert!(!self.refused.contains(&new.command), "a refused command was applied at {index}");
+        assert!(
+            index > last,
+            "state machine safety: {index} is applied by one member and was passed over by another"
+        );
+        assert!(
+            !self.refused.contains(&new.command),
+            "a refused command was applied at {index}"
+        );
         if let Some(place) = self.places.insert(new.command.clone(), index) {
             panic!("sessions: one command was applied at {place} and again at {index}");
         }
         let expected = self.model(index, &new.command);
-        assert!(Answer::from_bytes(&new.answer) == Ok(expected), "the answer at {index} is wrong");
+        assert!(
+            Answer::from_bytes(&new.answer) == Ok(expected),
+            "the answer at {index} is wrong"
+        );
         self.applied.insert(index, new);
     }
 
@@ -62,7 +80,13 @@ impl Order {
                 Expect::Revision(wanted) => found > 0 && found == wanted,
             };
             if !holds {
-                return (revision, Verdict::Failed(quorate_raft_cluster_core::Failed { condition: at, found }));
+                return (
+                    revision,
+                    Verdict::Failed(quorate_raft_cluster_core::Failed {
+                        condition: at,
+                        found,
+                    }),
+                );
             }
         }
         let mut results = Vec::new();
@@ -76,19 +100,27 @@ impl Order {
             };
             if value.is_some() || previous > 0 {
                 changed = true;
-                self.keys.entry(key).or_default().push((revision + 1, value));
+                self.keys
+                    .entry(key)
+                    .or_default()
+                    .push((revision + 1, value));
             }
         }
         if changed {
             self.revisions.push((index, revision + 1));
         }
-        (revision + u64::from(changed), Verdict::Applied(quorate_raft_cluster_core::Applied { results }))
+        (
+            revision + u64::from(changed),
+            Verdict::Applied(quorate_raft_cluster_core::Applied { results }),
+        )
     }
 
     /// The revision of a key's last change; 0 when there is no such key.
     fn changed_at(&self, key: &[u8]) -> u64 {
         let latest = self.keys.get(key).and_then(|versions| versions.last());
-        latest.filter(|(_, value)| value.is_some()).map_or(0, |(revision, _)| *revision)
+        latest
+            .filter(|(_, value)| value.is_some())
+            .map_or(0, |(revision, _)| *revision)
     }
 
     /// The latest revision.
@@ -99,25 +131,42 @@ impl Order {
     /// A member reports outcomes.
     pub fn outcomes(&mut self, outcomes: &[(Index, Term, Outcome)]) {
         for (index, term, outcome) in outcomes {
-            let first = self.outcomes.entry(*index).or_insert_with(|| (*term, outcome.clone()));
-            assert!(*first == (*term, outcome.clone()), "state machine safety: two outcomes at {index}");
+            let first = self
+                .outcomes
+                .entry(*index)
+                .or_insert_with(|| (*term, outcome.clone()));
+            assert!(
+                *first == (*term, outcome.clone()),
+                "state machine safety: two outcomes at {index}"
+            );
         }
     }
 
     /// A client's write was answered. True if that was a retry's answer.
     pub fn answered(&mut self, now: Time, command: &Bytes, index: Index, answer: &Bytes) -> bool {
         let place = self.places.get(command).copied();
-        let Some(place) = place else { panic!("an answer for {index} to a command that was never applied") };
-        assert!(place <= index, "the answer says {index}, the command was applied at {place}");
+        let Some(place) = place else {
+            panic!("an answer for {index} to a command that was never applied")
+        };
+        assert!(
+            place <= index,
+            "the answer says {index}, the command was applied at {place}"
+        );
         let first = self.applied.get(&place).map(|applied| &applied.answer);
-        assert!(first == Some(answer), "sessions: a retry of {place} did not get the first answer");
+        assert!(
+            first == Some(answer),
+            "sessions: a retry of {place} did not get the first answer"
+        );
         self.show(now, place);
         place < index
     }
 
     /// A client was told that its command has no effect and will have none.
     pub fn refuse(&mut self, command: Bytes) {
-        assert!(!self.places.contains_key(&command), "a command was refused that had been applied");
+        assert!(
+            !self.places.contains_key(&command),
+            "a command was refused that had been applied"
+        );
         self.refused.insert(command);
     }
 
@@ -134,20 +183,31 @@ impl Order {
 
     /// A read found this. `floor` is [`Order::floor`] at the time that it must not be older than.
     pub fn read(&self, floor: Index, key: &Bytes, revision: u64, found: Option<(u64, Bytes)>) {
-        assert!(revision <= self.revision(), "a read saw revision {revision}, which was never reached");
+        assert!(
+            revision <= self.revision(),
+            "a read saw revision {revision}, which was never reached"
+        );
         let least = self.revision_at(floor);
-        assert!(revision >= least, "linearizability: a read saw revision {revision}, revision {least} had been shown before");
+        assert!(
+            revision >= least,
+            "linearizability: a read saw revision {revision}, revision {least} had been shown before"
+        );
         let expected = self.keys.get(key).and_then(|versions| {
             let later = versions.partition_point(|(since, _)| *since <= revision);
             let (since, value) = versions.get(later.checked_sub(1)?)?;
             Some((*since, value.clone()?))
         });
-        assert!(expected == found, "linearizability: {key:?} at revision {revision} is {expected:?}, a read saw {found:?}");
+        assert!(
+            expected == found,
+            "linearizability: {key:?} at revision {revision} is {expected:?}, a read saw {found:?}"
+        );
     }
 
     /// A linearizable read showed a client this revision.
     pub fn show_revision(&mut self, now: Time, revision: u64) {
-        let at = self.revisions.partition_point(|(_, reached)| *reached < revision);
+        let at = self
+            .revisions
+            .partition_point(|(_, reached)| *reached < revision);
         if let Some((index, _)) = self.revisions.get(at) {
             self.show(now, *index);
         }

@@ -45,11 +45,22 @@ impl Protocol {
     /// A member put records into its log.
     pub fn logged(&mut self, raft: &Raft, records: &[Record], counters: &mut Counters) {
         for record in records {
-            let Record::Entries { entries, .. } = record else { continue };
-            let Some(first) = entries.first() else { continue };
+            let Record::Entries { entries, .. } = record else {
+                continue;
+            };
+            let Some(first) = entries.first() else {
+                continue;
+            };
             if let Some(seen) = self.seen.get_mut(&raft.id()) {
-                let leads = seen.role == Role::Leader && raft.role() == Role::Leader && seen.term == raft.term();
-                assert!(!leads || first.index > seen.last, "leader append-only: {} overwrote {}", raft.id(), first.index);
+                let leads = seen.role == Role::Leader
+                    && raft.role() == Role::Leader
+                    && seen.term == raft.term();
+                assert!(
+                    !leads || first.index > seen.last,
+                    "leader append-only: {} overwrote {}",
+                    raft.id(),
+                    first.index
+                );
                 if first.index <= seen.last {
                     counters.hit(Reached::ConflictTruncated);
                     if first.index <= seen.configuration_index {
@@ -71,12 +82,20 @@ impl Protocol {
         let content = match &entry.payload {
             Payload::Empty => 1,
             Payload::Command(command) => fingerprint(command),
-            Payload::Configuration(configuration) => fingerprint(format!("{configuration:?}").as_bytes()),
+            Payload::Configuration(configuration) => {
+                fingerprint(format!("{configuration:?}").as_bytes())
+            }
         };
         let place = (entry.index, entry.term);
-        let Some(before) = before.or_else(|| self.entries.get(&place).map(|(_, before)| *before)) else { return };
+        let Some(before) = before.or_else(|| self.entries.get(&place).map(|(_, before)| *before))
+        else {
+            return;
+        };
         let known = *self.entries.entry(place).or_insert((content, before));
-        assert!(known == (content, before), "log matching: two entries at {place:?}");
+        assert!(
+            known == (content, before),
+            "log matching: two entries at {place:?}"
+        );
     }
 
     /// A member's entries are durable.
@@ -88,14 +107,20 @@ impl Protocol {
 
     /// A member's durable state is a snapshot's.
     pub fn installed(&mut self, member: MemberId, index: Index) {
-        assert!(index <= self.committed(), "state machine safety: a snapshot at {index} holds what is not committed");
+        assert!(
+            index <= self.committed(),
+            "state machine safety: a snapshot at {index} holds what is not committed"
+        );
         self.snapshots.insert(member, index);
     }
 
     /// A member sends something.
     pub fn sent(&mut self, from: MemberId, to: MemberId, message: &PeerMessage) {
         if let PeerBody::Raft(message) = &message.body
-            && let Body::VoteReply { pre: false, granted: true } = message.body
+            && let Body::VoteReply {
+                pre: false,
+                granted: true,
+            } = message.body
         {
             self.vote(message.term, from, to);
         }
@@ -103,7 +128,10 @@ impl Protocol {
 
     fn vote(&mut self, term: Term, voter: MemberId, candidate: MemberId) {
         let voted = *self.votes.entry((term, voter)).or_insert(candidate);
-        assert!(voted == candidate, "election safety: {voter} voted for {voted} and {candidate} in term {term}");
+        assert!(
+            voted == candidate,
+            "election safety: {voter} voted for {voted} and {candidate} in term {term}"
+        );
     }
 
     /// A member ended a round.
@@ -111,10 +139,20 @@ impl Protocol {
         let id = raft.id();
         let before = self.seen.get(&id).cloned();
         if let Some(before) = &before {
-            assert!(raft.term() >= before.term, "{id} went back from term {} to {}", before.term, raft.term());
-            assert!(raft.commit() >= before.commit, "{id} took back what was committed");
+            assert!(
+                raft.term() >= before.term,
+                "{id} went back from term {} to {}",
+                before.term,
+                raft.term()
+            );
+            assert!(
+                raft.commit() >= before.commit,
+                "{id} took back what was committed"
+            );
         }
-        let was_leader = before.as_ref().is_some_and(|seen| seen.role == Role::Leader && seen.term == raft.term());
+        let was_leader = before
+            .as_ref()
+            .is_some_and(|seen| seen.role == Role::Leader && seen.term == raft.term());
         if raft.role() == Role::Leader && !was_leader {
             self.elected(raft, counters);
         }
@@ -143,12 +181,24 @@ impl Protocol {
     fn elected(&mut self, raft: &Raft, counters: &mut Counters) {
         let (id, term) = (raft.id(), raft.term());
         let leader = *self.leaders.entry(term).or_insert(id);
-        assert!(leader == id, "election safety: {leader} and {id} lead term {term}");
+        assert!(
+            leader == id,
+            "election safety: {leader} and {id} lead term {term}"
+        );
         self.vote(term, id, id);
-        if self.latest_leader.replace(id).is_some_and(|latest| latest != id) {
+        if self
+            .latest_leader
+            .replace(id)
+            .is_some_and(|latest| latest != id)
+        {
             counters.hit(Reached::LeaderChange);
         }
-        for (at, (entry, committed_in)) in self.committed.iter().enumerate().skip(raft.log_start().index as usize) {
+        for (at, (entry, committed_in)) in self
+            .committed
+            .iter()
+            .enumerate()
+            .skip(raft.log_start().index as usize)
+        {
             let index = at as Index + 1;
             assert!(
                 *committed_in >= term || raft.term_at(index) == Some(*entry),
@@ -158,10 +208,16 @@ impl Protocol {
     }
 
     fn advance(&mut self, raft: &Raft, before: Option<&Seen>) {
-        let from = before.map_or(raft.log_start().index, |seen| seen.commit.max(raft.log_start().index));
+        let from = before.map_or(raft.log_start().index, |seen| {
+            seen.commit.max(raft.log_start().index)
+        });
         for index in from + 1..=raft.commit() {
             let term = raft.term_at(index);
-            assert!(term.is_some(), "{} committed {index}, which it does not have", raft.id());
+            assert!(
+                term.is_some(),
+                "{} committed {index}, which it does not have",
+                raft.id()
+            );
             let term = term.unwrap_or_default();
             match self.committed.get(index as usize - 1) {
                 Some((committed, _)) => assert!(
@@ -170,7 +226,11 @@ impl Protocol {
                     raft.id()
                 ),
                 None => {
-                    assert!(index == self.committed() + 1, "{} commits {index} before what precedes it", raft.id());
+                    assert!(
+                        index == self.committed() + 1,
+                        "{} commits {index} before what precedes it",
+                        raft.id()
+                    );
                     self.committed.push((term, raft.term()));
                     self.check_quorum(raft, before, index, term);
                 }
@@ -182,23 +242,37 @@ impl Protocol {
     /// on a promise.
     fn check_quorum(&self, raft: &Raft, before: Option<&Seen>, index: Index, term: Term) {
         let now = raft.configuration();
-        let held = self.is_held(now, index, term) || before.is_some_and(|seen| self.is_held(&seen.configuration, index, term));
-        assert!(held, "durability: {} commits {index} of term {term}, which no quorum has on its disks", raft.id());
+        let held = self.is_held(now, index, term)
+            || before.is_some_and(|seen| self.is_held(&seen.configuration, index, term));
+        assert!(
+            held,
+            "durability: {} commits {index} of term {term}, which no quorum has on its disks",
+            raft.id()
+        );
     }
 
     fn is_held(&self, configuration: &Configuration, index: Index, term: Term) -> bool {
         let holders = self.holders.get(&(index, term));
         let has = |member: &&MemberId| {
             holders.is_some_and(|holders| holders.contains(*member))
-                || self.snapshots.get(*member).is_some_and(|snapshot| *snapshot >= index)
+                || self
+                    .snapshots
+                    .get(*member)
+                    .is_some_and(|snapshot| *snapshot >= index)
         };
-        let majority = |half: &BTreeSet<MemberId>| half.is_empty() || half.iter().filter(has).count() > half.len() / 2;
+        let majority = |half: &BTreeSet<MemberId>| {
+            half.is_empty() || half.iter().filter(has).count() > half.len() / 2
+        };
         majority(&configuration.voters) && majority(&configuration.outgoing)
     }
 
     /// Counts what became of configurations at the leader.
     fn changed(&self, raft: &Raft, before: Option<&Seen>, counters: &mut Counters) {
-        let Some(before) = before.filter(|seen| seen.configuration_index < raft.configuration_index()) else { return };
+        let Some(before) =
+            before.filter(|seen| seen.configuration_index < raft.configuration_index())
+        else {
+            return;
+        };
         if raft.role() != Role::Leader {
             return;
         }
@@ -214,10 +288,17 @@ impl Protocol {
             _ => {}
         }
         let (learners, members) = (&old.learners, old.contacts.keys());
-        if new.learners.difference(learners).any(|id| !old.contacts.contains_key(id)) {
+        if new
+            .learners
+            .difference(learners)
+            .any(|id| !old.contacts.contains_key(id))
+        {
             counters.hit(Reached::LearnerAdded);
         }
-        if !new.is_joint() && old.is_joint() && new.voters.difference(&old.outgoing).next().is_some() {
+        if !new.is_joint()
+            && old.is_joint()
+            && new.voters.difference(&old.outgoing).next().is_some()
+        {
             counters.hit(Reached::Promoted);
         }
         if members.into_iter().any(|id| !new.contacts.contains_key(id)) {

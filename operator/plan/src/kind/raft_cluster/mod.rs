@@ -22,8 +22,10 @@ impl Kind for RaftClusters {
     type Resource = RaftCluster;
     type Valid = ValidRaftCluster;
     const BINARY: &'static str = "quorate-raft-cluster";
-    const TRY: &'static [&'static str] =
-        &["curl -X PUT --data 'hello' {endpoint}/kv/greeting", "curl {endpoint}/kv/greeting"];
+    const TRY: &'static [&'static str] = &[
+        "curl -X PUT --data 'hello' {endpoint}/kv/greeting",
+        "curl {endpoint}/kv/greeting",
+    ];
     const VOLATILE: &'static [&'static str] = &["matchIndex", "applied", "lag"];
 
     fn validate(resource: &RaftCluster, env: &Env) -> Result<ValidRaftCluster, Vec<Invalid>> {

@@ -37,7 +37,12 @@ pub(super) fn frame_len(records: &[&[u8]]) -> Result<u64, LogError> {
 }
 
 /// Appends the frame to `out`, which holds nothing of this segment before `place`.
-pub(super) fn encode(out: &mut Vec<u8>, place: Position, durable: u64, records: &[&[u8]]) -> Result<(), LogError> {
+pub(super) fn encode(
+    out: &mut Vec<u8>,
+    place: Position,
+    durable: u64,
+    records: &[&[u8]],
+) -> Result<(), LogError> {
     let total = frame_len(records)?;
     let start = out.len();
     out.resize(start + HEADER as usize, 0);
@@ -71,7 +76,11 @@ pub(super) fn decode(bytes: &[u8], place: Position) -> Option<Frame<'_>> {
         return None;
     }
     let next = (place.offset + HEADER + body_len as u64).next_multiple_of(ALIGN);
-    Some(Frame { durable: le64(&head[16..24]), body, next })
+    Some(Frame {
+        durable: le64(&head[16..24]),
+        body,
+        next,
+    })
 }
 
 /// The records of a body.
@@ -113,28 +122,58 @@ mod tests {
 
     #[test]
     fn what_was_encoded_comes_back() {
-        let place = Position { segment: 3, offset: 40 };
+        let place = Position {
+            segment: 3,
+            offset: 40,
+        };
         let bytes = encoded(place, &[b"one", b"", b"three"]);
         let frame = decode(&bytes, place).unwrap();
         let found: Vec<&[u8]> = records(frame.body).map(Result::unwrap).collect();
         assert_eq!(found, [&b"one"[..], b"", b"three"]);
         assert_eq!((frame.durable, frame.next), (7, bytes.len() as u64));
-        assert_eq!(bytes.len() as u64 - 40, frame_len(&[b"one", b"", b"three"]).unwrap());
+        assert_eq!(
+            bytes.len() as u64 - 40,
+            frame_len(&[b"one", b"", b"three"]).unwrap()
+        );
     }
 
     #[test]
     fn a_frame_is_valid_only_where_it_was_written() {
-        let place = Position { segment: 3, offset: 40 };
+        let place = Position {
+            segment: 3,
+            offset: 40,
+        };
         let bytes = encoded(place, &[b"stale"]);
-        assert!(decode(&bytes, Position { segment: 4, offset: 40 }).is_none());
+        assert!(
+            decode(
+                &bytes,
+                Position {
+                    segment: 4,
+                    offset: 40
+                }
+            )
+            .is_none()
+        );
         let mut moved = vec![0; 8];
         moved.extend_from_slice(&bytes);
-        assert!(decode(&moved, Position { segment: 3, offset: 48 }).is_none());
+        assert!(
+            decode(
+                &moved,
+                Position {
+                    segment: 3,
+                    offset: 48
+                }
+            )
+            .is_none()
+        );
     }
 
     #[test]
     fn every_flipped_bit_is_seen_except_in_padding() {
-        let place = Position { segment: 1, offset: 0 };
+        let place = Position {
+            segment: 1,
+            offset: 0,
+        };
         let bytes = encoded(place, &[b"some record"]);
         for bit in 0..(HEADER as usize + 4 + 11) * 8 {
             let mut damaged = bytes.clone();

@@ -37,7 +37,9 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        LogOptions { segment_bytes: 64 << 20 }
+        LogOptions {
+            segment_bytes: 64 << 20,
+        }
     }
 }
 
@@ -177,7 +179,14 @@ impl SegmentLog {
     pub fn roll(&mut self, checkpoint: &[Vec<u8>]) -> Result<u64, LogError> {
         self.sync()?;
         let number = self.current + 1;
-        let made = segment::make(&self.disk, &self.dir, &self.options, number, self.end, checkpoint);
+        let made = segment::make(
+            &self.disk,
+            &self.dir,
+            &self.options,
+            number,
+            self.end,
+            checkpoint,
+        );
         let new = self.check_log(made)?;
         self.sizes.insert(self.current, self.end);
         self.current = number;
@@ -188,7 +197,11 @@ impl SegmentLog {
     /// Removes all segments below `segment`, the current one excepted.
     pub fn drop_below(&mut self, segment: u64) -> Result<(), LogError> {
         self.live()?;
-        let old: Vec<u64> = self.sizes.range(..segment.min(self.current)).map(|(number, _)| *number).collect();
+        let old: Vec<u64> = self
+            .sizes
+            .range(..segment.min(self.current))
+            .map(|(number, _)| *number)
+            .collect();
         // Lowest first: a crash in between leaves no gap.
         for number in &old {
             let removed = self.disk.remove(&segment::path(&self.dir, *number));
@@ -221,12 +234,18 @@ impl SegmentLog {
 
     /// Where the next batch goes.
     pub fn position(&self) -> Position {
-        Position { segment: self.current, offset: self.end }
+        Position {
+            segment: self.current,
+            offset: self.end,
+        }
     }
 
     /// Damage before this place is always told; damage between it and the end may be taken for a torn tail.
     pub fn proven(&self) -> Position {
-        Position { segment: self.current, offset: self.proven }
+        Position {
+            segment: self.current,
+            offset: self.proven,
+        }
     }
 
     /// Bytes in all segments, without what is only allocated.
@@ -249,9 +268,15 @@ impl SegmentLog {
         self.live()?;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let place = Position { segment: self.current, offset: self.end };
-        let written = frame::encode(&mut buffer, place, self.durable, records)
-            .and_then(|()| self.file.write_at(self.end, &buffer).map_err(|source| self.io(source)));
+        let place = Position {
+            segment: self.current,
+            offset: self.end,
+        };
+        let written = frame::encode(&mut buffer, place, self.durable, records).and_then(|()| {
+            self.file
+                .write_at(self.end, &buffer)
+                .map_err(|source| self.io(source))
+        });
         let len = buffer.len() as u64;
         self.buffer = buffer;
         self.check_log(written)?;
@@ -262,11 +287,18 @@ impl SegmentLog {
     }
 
     fn live(&self) -> Result<(), LogError> {
-        if self.poisoned { Err(LogError::Poisoned) } else { Ok(()) }
+        if self.poisoned {
+            Err(LogError::Poisoned)
+        } else {
+            Ok(())
+        }
     }
 
     fn io(&self, source: io::Error) -> LogError {
-        LogError::Io { file: segment::path(&self.dir, self.current).display().to_string(), source }
+        LogError::Io {
+            file: segment::path(&self.dir, self.current).display().to_string(),
+            source,
+        }
     }
 
     fn check<T>(&mut self, result: io::Result<T>) -> Result<T, LogError> {
@@ -282,6 +314,9 @@ impl SegmentLog {
 
 impl std::fmt::Debug for SegmentLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SegmentLog").field("dir", &self.dir).field("position", &self.position()).finish_non_exhaustive()
+        f.debug_struct("SegmentLog")
+            .field("dir", &self.dir)
+            .field("position", &self.position())
+            .finish_non_exhaustive()
     }
 }

@@ -56,15 +56,25 @@ pub(super) fn open(
 
 /// Clears away an unfinished segment and lists the finished ones.
 fn prepare(disk: &Disk, dir: &Path) -> Result<Vec<u64>, LogError> {
-    let io = |source| LogError::Io { file: dir.display().to_string(), source };
+    let io = |source| LogError::Io {
+        file: dir.display().to_string(),
+        source,
+    };
     disk.create_dir_all(dir).map_err(io)?;
     disk.remove(&dir.join(segment::UNFINISHED)).map_err(io)?;
     let names = disk.list(dir).map_err(io)?;
-    let numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
+    let numbers: Vec<u64> = names
+        .iter()
+        .filter_map(|name| segment::number_of(name))
+        .collect();
     for pair in numbers.windows(2) {
         if pair[1] != pair[0] + 1 {
             let file = segment::path(dir, pair[0] + 1).display().to_string();
-            return Err(LogError::Corrupt { file, offset: 0, why: "the segment is missing".to_owned() });
+            return Err(LogError::Corrupt {
+                file,
+                offset: 0,
+                why: "the segment is missing".to_owned(),
+            });
         }
     }
     // A name that a crash left without a sync must not vanish in the next one.
@@ -78,11 +88,21 @@ fn read_header(disk: &Disk, dir: &Path, number: u64) -> Result<Header, LogError>
     let found = disk
         .open(&path)
         .and_then(|file| file.read_at(0, &mut head))
-        .map_err(|source| LogError::Io { file: path.display().to_string(), source })?;
-    let corrupt = |why| LogError::Corrupt { file: path.display().to_string(), offset: 0, why };
+        .map_err(|source| LogError::Io {
+            file: path.display().to_string(),
+            source,
+        })?;
+    let corrupt = |why| LogError::Corrupt {
+        file: path.display().to_string(),
+        offset: 0,
+        why,
+    };
     let header = Header::decode(&head[..found]).map_err(corrupt)?;
     if header.number != number {
-        return Err(corrupt(format!("the header says that this is segment {}", header.number)));
+        return Err(corrupt(format!(
+            "the header says that this is segment {}",
+            header.number
+        )));
     }
     Ok(header)
 }
@@ -103,21 +123,40 @@ impl Segment {
     fn read(disk: &Disk, dir: &Path, number: u64) -> Result<Self, LogError> {
         let path = segment::path(dir, number);
         let header = read_header(disk, dir, number)?;
-        let io = |source| LogError::Io { file: path.display().to_string(), source };
+        let io = |source| LogError::Io {
+            file: path.display().to_string(),
+            source,
+        };
         let file = disk.open(&path).map_err(io)?;
         let len = file.len().map_err(io)?;
         let mut bytes = vec![0; len as usize];
         let read = file.read_at(0, &mut bytes).map_err(io)?;
         bytes.truncate(read);
-        let segment = Segment { number, path, file, header, bytes, first: 0, claimed: 0 };
+        let segment = Segment {
+            number,
+            path,
+            file,
+            header,
+            bytes,
+            first: 0,
+            claimed: 0,
+        };
         if len < header.allocated || read as u64 != len {
-            return Err(segment.corrupt(len, format!("the file was cut short of its {} bytes", header.allocated)));
+            return Err(segment.corrupt(
+                len,
+                format!("the file was cut short of its {} bytes", header.allocated),
+            ));
         }
         Ok(segment)
     }
 
     /// Replays a segment that another follows: all of it was synced before the next got its name.
-    fn replay_to(&mut self, end: u64, visit: &mut Visit<'_>, recovered: &mut Recovered) -> Result<u64, LogError> {
+    fn replay_to(
+        &mut self,
+        end: u64,
+        visit: &mut Visit<'_>,
+        recovered: &mut Recovered,
+    ) -> Result<u64, LogError> {
         let at = self.replay(Some(end), visit, recovered)?;
         if at != end {
             return Err(self.corrupt(at, "a batch that was synced cannot be read".to_owned()));
@@ -126,23 +165,40 @@ impl Segment {
     }
 
     /// Replays the last segment, up to its end or to a tail that was torn.
-    fn replay_last(&mut self, visit: &mut Visit<'_>, recovered: &mut Recovered) -> Result<u64, LogError> {
+    fn replay_last(
+        &mut self,
+        visit: &mut Visit<'_>,
+        recovered: &mut Recovered,
+    ) -> Result<u64, LogError> {
         let at = self.replay(None, visit, recovered)?;
         if at == segment::HEADER {
             return Err(self.corrupt(at, "the checkpoint cannot be read".to_owned()));
         }
         if let Some(witness) = self.witness(at) {
-            let why = format!("a batch that was synced cannot be read (the batch at {witness} says that it was)");
+            let why = format!(
+                "a batch that was synced cannot be read (the batch at {witness} says that it was)"
+            );
             return Err(self.corrupt(at, why));
         }
         Ok(at)
     }
 
     /// Visits frames until one is not intact, or `end` is reached, and says where.
-    fn replay(&mut self, end: Option<u64>, visit: &mut Visit<'_>, recovered: &mut Recovered) -> Result<u64, LogError> {
+    fn replay(
+        &mut self,
+        end: Option<u64>,
+        visit: &mut Visit<'_>,
+        recovered: &mut Recovered,
+    ) -> Result<u64, LogError> {
         let mut at = segment::HEADER;
         while end.is_none_or(|end| at < end) {
-            let Some(frame) = frame::decode(&self.bytes, Position { segment: self.number, offset: at }) else {
+            let Some(frame) = frame::decode(
+                &self.bytes,
+                Position {
+                    segment: self.number,
+                    offset: at,
+                },
+            ) else {
                 break;
             };
             for record in frame::records(frame.body) {
@@ -152,7 +208,10 @@ impl Segment {
             }
             let (durable, next) = (frame.durable, frame.next);
             if durable > at {
-                return Err(self.corrupt(at, "a batch claims to be durable before it was written".to_owned()));
+                return Err(self.corrupt(
+                    at,
+                    "a batch claims to be durable before it was written".to_owned(),
+                ));
             }
             if at == segment::HEADER {
                 self.first = next;
@@ -172,7 +231,13 @@ impl Segment {
             if offset + frame::HEADER > self.bytes.len() as u64 {
                 return None;
             }
-            let frame = frame::decode(&self.bytes, Position { segment: self.number, offset });
+            let frame = frame::decode(
+                &self.bytes,
+                Position {
+                    segment: self.number,
+                    offset,
+                },
+            );
             if frame.is_some_and(|frame| frame.durable > at) {
                 return Some(offset);
             }
@@ -181,21 +246,40 @@ impl Segment {
 
     /// Makes what was replayed durable and what follows it zeros, before anything is appended.
     fn settle(mut self, end: u64, recovered: &mut Recovered) -> Result<segment::Open, LogError> {
-        let garbage = self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        let garbage = self
+            .bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last as u64 + 1);
         if garbage > end {
-            recovered.torn =
-                Some(TornTail { at: Position { segment: self.number, offset: end }, bytes: garbage - end });
+            recovered.torn = Some(TornTail {
+                at: Position {
+                    segment: self.number,
+                    offset: end,
+                },
+                bytes: garbage - end,
+            });
         }
-        let io = |source| LogError::Io { file: self.path.display().to_string(), source };
+        let io = |source| LogError::Io {
+            file: self.path.display().to_string(),
+            source,
+        };
         // Written again, not only synced: if a sync of the process's earlier life failed, these pages may be
         // clean in the page cache and absent on the disk (fsyncgate).
-        self.file.write_at(self.claimed, &self.bytes[self.claimed as usize..end as usize]).map_err(io)?;
+        self.file
+            .write_at(
+                self.claimed,
+                &self.bytes[self.claimed as usize..end as usize],
+            )
+            .map_err(io)?;
         // Left-overs could become valid again behind a new frame of the same length as the torn one.
         let zeros = vec![0; (garbage.saturating_sub(end)).min(1 << 20) as usize];
         let mut at = end;
         while at < garbage {
             let piece = (garbage - at).min(zeros.len() as u64);
-            self.file.write_at(at, &zeros[..piece as usize]).map_err(io)?;
+            self.file
+                .write_at(at, &zeros[..piece as usize])
+                .map_err(io)?;
             at += piece;
         }
         self.file.sync().map_err(io)?;
@@ -209,6 +293,10 @@ impl Segment {
     }
 
     fn corrupt(&self, offset: u64, why: String) -> LogError {
-        LogError::Corrupt { file: self.path.display().to_string(), offset, why }
+        LogError::Corrupt {
+            file: self.path.display().to_string(),
+            offset,
+            why,
+        }
     }
 }

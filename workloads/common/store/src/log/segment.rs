@@ -68,16 +68,25 @@ impl Header {
     /// `Err` says what is wrong.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let Some(head) = bytes.first_chunk::<{ HEADER as usize }>() else {
-            return Err(format!("the file has {} bytes, too few for a header", bytes.len()));
+            return Err(format!(
+                "the file has {} bytes, too few for a header",
+                bytes.len()
+            ));
         };
         if head[..8] != MAGIC || le32(&head[12..16]) != checksum(head) {
             return Err("the header's checksum is wrong".to_owned());
         }
         let version = le32(&head[8..12]);
         if version != VERSION {
-            return Err(format!("format version {version} is unknown here; a newer build wrote it"));
+            return Err(format!(
+                "format version {version} is unknown here; a newer build wrote it"
+            ));
         }
-        Ok(Header { number: le64(&head[16..24]), previous_end: le64(&head[24..32]), allocated: le64(&head[32..40]) })
+        Ok(Header {
+            number: le64(&head[16..24]),
+            previous_end: le64(&head[24..32]),
+            allocated: le64(&head[32..40]),
+        })
     }
 }
 
@@ -101,13 +110,36 @@ pub(super) fn make(
     let records: Vec<&[u8]> = checkpoint.iter().map(Vec::as_slice).collect();
     // Room for several times the checkpoint, or a large one would make every batch begin a segment.
     let allocated = options.segment_bytes.max(4 * frame::frame_len(&records)?);
-    let mut bytes = Header { number, previous_end, allocated }.encode().to_vec();
-    frame::encode(&mut bytes, Position { segment: number, offset: HEADER }, 0, &records)?;
+    let mut bytes = Header {
+        number,
+        previous_end,
+        allocated,
+    }
+    .encode()
+    .to_vec();
+    frame::encode(
+        &mut bytes,
+        Position {
+            segment: number,
+            offset: HEADER,
+        },
+        0,
+        &records,
+    )?;
     let first = bytes.len() as u64;
     let temporary = dir.join(UNFINISHED);
     let file = write_durably(disk, dir, &temporary, &path(dir, number), &bytes, allocated)
-        .map_err(|source| LogError::Io { file: temporary.display().to_string(), source })?;
-    Ok(Open { file, first, end: first, allocated, claimed: first })
+        .map_err(|source| LogError::Io {
+            file: temporary.display().to_string(),
+            source,
+        })?;
+    Ok(Open {
+        file,
+        first,
+        end: first,
+        allocated,
+        claimed: first,
+    })
 }
 
 fn write_durably(

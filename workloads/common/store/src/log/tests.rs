@@ -5,26 +5,37 @@ use super::*;
 use crate::{FileSystem, MemFs};
 
 const DIR: &str = "log";
-const SMALL: LogOptions = LogOptions { segment_bytes: 4096 };
+const SMALL: LogOptions = LogOptions {
+    segment_bytes: 4096,
+};
 
 /// What a restart saw, in order.
 type Seen = Vec<(u64, Vec<u8>)>;
 
 fn open(disk: &MemFs) -> Result<(SegmentLog, Recovered, Seen), LogError> {
     let mut seen = Seen::new();
-    let (log, recovered) = SegmentLog::open(Arc::new(disk.clone()), DIR, SMALL, &mut |segment, record| {
-        seen.push((segment, record.to_vec()));
-        Ok(())
-    })?;
+    let (log, recovered) = SegmentLog::open(
+        Arc::new(disk.clone()),
+        DIR,
+        SMALL,
+        &mut |segment, record| {
+            seen.push((segment, record.to_vec()));
+            Ok(())
+        },
+    )?;
     Ok((log, recovered, seen))
 }
 
 fn append(log: &mut SegmentLog, records: &[&[u8]]) -> u64 {
-    log.append(records, &mut || vec![b"checkpoint".to_vec()]).unwrap()
+    log.append(records, &mut || vec![b"checkpoint".to_vec()])
+        .unwrap()
 }
 
 fn records(seen: &Seen) -> Vec<&[u8]> {
-    seen.iter().map(|(_, record)| record.as_slice()).filter(|record| *record != b"checkpoint").collect()
+    seen.iter()
+        .map(|(_, record)| record.as_slice())
+        .filter(|record| *record != b"checkpoint")
+        .collect()
 }
 
 #[test]
@@ -38,7 +49,13 @@ fn what_was_appended_comes_back_in_order() {
     disk.crash(&mut fastrand::Rng::with_seed(0));
     let (_, recovered, seen) = open(&disk).unwrap();
     assert_eq!(records(&seen), [&b"a"[..], b"", b"b"]);
-    assert_eq!(recovered, Recovered { records: 3, torn: None });
+    assert_eq!(
+        recovered,
+        Recovered {
+            records: 3,
+            torn: None
+        }
+    );
 }
 
 #[test]
@@ -53,7 +70,11 @@ fn segments_roll_and_are_dropped() {
     log.drop_below(keep).unwrap();
     assert_eq!(log.first_segment(), keep);
     log.drop_below(u64::MAX).unwrap();
-    assert_eq!(log.first_segment(), log.segment(), "the current segment is never dropped");
+    assert_eq!(
+        log.first_segment(),
+        log.segment(),
+        "the current segment is never dropped"
+    );
     log.sync().unwrap();
     disk.crash(&mut fastrand::Rng::with_seed(0));
     let (log, _, seen) = open(&disk).unwrap();
@@ -80,7 +101,10 @@ fn a_failed_sync_poisons_and_a_restart_does_not_trust_the_page_cache() {
     disk.fail_syncs(1);
     assert!(matches!(log.sync(), Err(LogError::Io { .. })));
     assert!(matches!(log.sync(), Err(LogError::Poisoned)));
-    assert!(matches!(log.append(&[b"b"], &mut Vec::new), Err(LogError::Poisoned)));
+    assert!(matches!(
+        log.append(&[b"b"], &mut Vec::new),
+        Err(LogError::Poisoned)
+    ));
     assert!(matches!(log.roll(&[]), Err(LogError::Poisoned)));
     assert!(matches!(log.drop_below(1), Err(LogError::Poisoned)));
     disk.kill();
@@ -88,7 +112,11 @@ fn a_failed_sync_poisons_and_a_restart_does_not_trust_the_page_cache() {
     assert_eq!(records(&seen), [b"a"], "the page cache still has it");
     disk.crash(&mut fastrand::Rng::with_seed(3));
     let (_, _, seen) = open(&disk).unwrap();
-    assert_eq!(records(&seen), [b"a"], "what was shown once must be durable");
+    assert_eq!(
+        records(&seen),
+        [b"a"],
+        "what was shown once must be durable"
+    );
 }
 
 #[test]
@@ -96,9 +124,15 @@ fn a_full_disk_poisons() {
     let disk = MemFs::default();
     let (mut log, ..) = open(&disk).unwrap();
     disk.fail_after(Some(10));
-    assert!(matches!(log.append(&[b"0123456789"], &mut Vec::new), Err(LogError::Io { .. })));
+    assert!(matches!(
+        log.append(&[b"0123456789"], &mut Vec::new),
+        Err(LogError::Io { .. })
+    ));
     disk.fail_after(None);
-    assert!(matches!(log.append(&[b"b"], &mut Vec::new), Err(LogError::Poisoned)));
+    assert!(matches!(
+        log.append(&[b"b"], &mut Vec::new),
+        Err(LogError::Poisoned)
+    ));
 }
 
 #[test]
@@ -113,10 +147,19 @@ fn left_overs_of_a_torn_tail_never_come_back() {
     disk.kill();
     let path = segment::path(Path::new(DIR), 1);
     // As if the sector of "torn" had not been written and that of "left" had.
-    disk.open(&path).unwrap().write_at(torn_at + 30, b"?").unwrap();
+    disk.open(&path)
+        .unwrap()
+        .write_at(torn_at + 30, b"?")
+        .unwrap();
     let (mut log, recovered, seen) = open(&disk).unwrap();
     assert_eq!(records(&seen), [b"kept"]);
-    assert_eq!(recovered.torn.unwrap().at, Position { segment: 1, offset: torn_at });
+    assert_eq!(
+        recovered.torn.unwrap().at,
+        Position {
+            segment: 1,
+            offset: torn_at
+        }
+    );
     append(&mut log, &[b"next"]);
     log.sync().unwrap();
     disk.kill();
@@ -135,7 +178,9 @@ fn damage_that_a_later_batch_disproves_is_corruption() {
     let place = log.proven().offset - 10;
     assert!(disk.flip(&path, place, 3));
     disk.kill();
-    let Err(LogError::Corrupt { file, offset, .. }) = open(&disk) else { panic!("not told") };
+    let Err(LogError::Corrupt { file, offset, .. }) = open(&disk) else {
+        panic!("not told")
+    };
     assert!(file.ends_with("00000000000000000001.log") && offset <= place);
     disk.flip(&path, place, 3);
     assert_eq!(records(&open(&disk).unwrap().2).len(), 2);
@@ -162,7 +207,10 @@ fn a_closed_log_tells_all_damage() {
         }
         disk.flip(&path, bit / 8, (bit % 8) as u8);
     }
-    assert!(silent < 7 * 8 * 3, "only padding may be damaged unseen: {silent} bits");
+    assert!(
+        silent < 7 * 8 * 3,
+        "only padding may be damaged unseen: {silent} bits"
+    );
 }
 
 #[test]
@@ -176,10 +224,18 @@ fn missing_and_foreign_files_are_told() {
     assert!(open(&disk).is_ok(), "other names are left alone");
     let second = segment::path(Path::new(DIR), 2);
     disk.rename(&second, Path::new("log/aside")).unwrap();
-    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })), "a gap");
-    disk.rename(Path::new("log/aside"), &segment::path(Path::new(DIR), 5)).unwrap();
-    disk.rename(&segment::path(Path::new(DIR), 1), &second).unwrap();
-    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })), "a segment under another's name");
+    assert!(
+        matches!(open(&disk), Err(LogError::Corrupt { .. })),
+        "a gap"
+    );
+    disk.rename(Path::new("log/aside"), &segment::path(Path::new(DIR), 5))
+        .unwrap();
+    disk.rename(&segment::path(Path::new(DIR), 1), &second)
+        .unwrap();
+    assert!(
+        matches!(open(&disk), Err(LogError::Corrupt { .. })),
+        "a segment under another's name"
+    );
 }
 
 #[test]
@@ -189,7 +245,10 @@ fn a_shortened_file_is_told() {
     append(&mut log, &[b"one"]);
     log.sync().unwrap();
     disk.kill();
-    disk.open(&segment::path(Path::new(DIR), 1)).unwrap().set_len(100).unwrap();
+    disk.open(&segment::path(Path::new(DIR), 1))
+        .unwrap()
+        .set_len(100)
+        .unwrap();
     assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
 }
 
@@ -199,7 +258,9 @@ fn what_the_visitor_refuses_is_corruption() {
     let (mut log, ..) = open(&disk).unwrap();
     append(&mut log, &[b"one"]);
     log.close().unwrap();
-    let opened = SegmentLog::open(Arc::new(disk), DIR, SMALL, &mut |_, _| Err("what is this?".to_owned()));
+    let opened = SegmentLog::open(Arc::new(disk), DIR, SMALL, &mut |_, _| {
+        Err("what is this?".to_owned())
+    });
     assert!(matches!(opened, Err(LogError::Corrupt { why, .. }) if why == "what is this?"));
 }
 
@@ -233,13 +294,25 @@ impl Model {
             if rest.is_empty() {
                 break;
             }
-            assert!(rest.len() >= batch.len(), "{context}: a batch came back in part");
-            assert!(rest[..batch.len()].iter().eq(batch.iter()), "{context}: not what was appended, or out of order");
+            assert!(
+                rest.len() >= batch.len(),
+                "{context}: a batch came back in part"
+            );
+            assert!(
+                rest[..batch.len()].iter().eq(batch.iter()),
+                "{context}: not what was appended, or out of order"
+            );
             rest = &rest[batch.len()..];
             whole += 1;
         }
-        assert!(rest.is_empty(), "{context}: a record that was never appended");
-        assert!(whole >= least, "{context}: {whole} batches came back, {least} were synced");
+        assert!(
+            rest.is_empty(),
+            "{context}: a record that was never appended"
+        );
+        assert!(
+            whole >= least,
+            "{context}: {whole} batches came back, {least} were synced"
+        );
         let lost = self.batches.len() - whole;
         self.batches.truncate(whole);
         self.synced = whole;
@@ -258,13 +331,18 @@ fn random_lives() {
         let mut model = Model::default();
         for life in 0..4 {
             let context = format!("seed {seed}, life {life}");
-            let (mut log, recovered, seen) = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+            let (mut log, recovered, seen) =
+                open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
             lost += model.accept(&seen, model.synced, &context);
             torn += usize::from(recovered.torn.is_some());
             live(&mut log, &disk, &mut model, &mut rng);
             rolled += usize::from(log.segment() > 2);
             let proven = log.proven();
-            if rng.bool() { disk.crash(&mut rng) } else { disk.kill() }
+            if rng.bool() {
+                disk.crash(&mut rng)
+            } else {
+                disk.kill()
+            }
             if rng.u8(..4) == 0 && flip_proven(&disk, proven, &mut rng) {
                 match open(&disk) {
                     Err(LogError::Corrupt { .. }) => told += 1,
@@ -278,13 +356,19 @@ fn random_lives() {
             }
         }
     }
-    assert!(lost > 100 && torn > 100 && told > 100 && rolled > 100, "{lost} {torn} {told} {rolled}");
+    assert!(
+        lost > 100 && torn > 100 && told > 100 && rolled > 100,
+        "{lost} {torn} {told} {rolled}"
+    );
 }
 
 fn live(log: &mut SegmentLog, disk: &MemFs, model: &mut Model, rng: &mut fastrand::Rng) {
     for _ in 0..rng.usize(..25) {
         let failed = match rng.u8(..24) {
-            0 => log.roll(&[b"checkpoint".to_vec()]).map(|_| model.synced = model.batches.len()).is_err(),
+            0 => log
+                .roll(&[b"checkpoint".to_vec()])
+                .map(|_| model.synced = model.batches.len())
+                .is_err(),
             1 => {
                 let below = rng.u64(log.first_segment()..=log.segment());
                 let dropped = log.drop_below(below).is_ok();
@@ -303,7 +387,10 @@ fn live(log: &mut SegmentLog, disk: &MemFs, model: &mut Model, rng: &mut fastran
                 disk.fail_after(Some(rng.u64(..3000)));
                 false
             }
-            4..=9 => log.sync().map(|()| model.synced = model.batches.len()).is_err(),
+            4..=9 => log
+                .sync()
+                .map(|()| model.synced = model.batches.len())
+                .is_err(),
             _ => append_to(log, model, rng),
         };
         if failed {
@@ -330,8 +417,24 @@ fn append_to(log: &mut SegmentLog, model: &mut Model, rng: &mut fastrand::Rng) -
 
 /// Flips a bit of what a log wrote before the border up to which damage is told.
 fn flip_proven(disk: &MemFs, proven: Position, rng: &mut fastrand::Rng) -> bool {
-    let numbers: Vec<u64> = disk.list(Path::new(DIR)).unwrap().iter().filter_map(|n| segment::number_of(n)).collect();
-    let Some(number) = (!numbers.is_empty()).then(|| numbers[rng.usize(..numbers.len())]) else { return false };
-    let end = if number == proven.segment { proven.offset } else { 4096 };
-    number <= proven.segment && disk.flip(&segment::path(Path::new(DIR), number), rng.u64(..end), rng.u8(..8))
+    let numbers: Vec<u64> = disk
+        .list(Path::new(DIR))
+        .unwrap()
+        .iter()
+        .filter_map(|n| segment::number_of(n))
+        .collect();
+    let Some(number) = (!numbers.is_empty()).then(|| numbers[rng.usize(..numbers.len())]) else {
+        return false;
+    };
+    let end = if number == proven.segment {
+        proven.offset
+    } else {
+        4096
+    };
+    number <= proven.segment
+        && disk.flip(
+            &segment::path(Path::new(DIR), number),
+            rng.u64(..end),
+            rng.u8(..8),
+        )
 }

@@ -34,7 +34,10 @@ impl Content {
     }
 
     pub(super) fn write(&mut self, offset: u64, data: &[u8]) {
-        self.push(Op::Write { offset, data: data.to_vec() });
+        self.push(Op::Write {
+            offset,
+            data: data.to_vec(),
+        });
     }
 
     pub(super) fn set_len(&mut self, len: u64) {
@@ -90,7 +93,9 @@ impl Content {
             length = op.length_after(length);
         }
         let before = std::mem::take(&mut self.durable);
-        let longest = ops.iter().fold(before.len() as u64, |len, op| len.max(op.length_after(len)));
+        let longest = ops
+            .iter()
+            .fold(before.len() as u64, |len, op| len.max(op.length_after(len)));
         let mut after = before;
         after.resize(longest as usize, 0);
         for sector in touched(&ops, longest) {

@@ -75,15 +75,23 @@ impl MemFs {
     /// Flips a bit (0 to 7) of a durable byte. False if the file has no such durable byte.
     pub fn flip(&self, path: &Path, offset: u64, bit: u8) -> bool {
         let mut inner = self.lock();
-        let Ok(node) = inner.names.file(path) else { return false };
-        inner.names.content(node).is_some_and(|content| content.flip(offset, bit))
+        let Ok(node) = inner.names.file(path) else {
+            return false;
+        };
+        inner
+            .names
+            .content(node)
+            .is_some_and(|content| content.flip(offset, bit))
     }
 
     /// How many bytes of a file a crash would certainly keep.
     pub fn durable_len(&self, path: &Path) -> io::Result<u64> {
         let mut inner = self.lock();
         let node = inner.names.file(path)?;
-        Ok(inner.names.content(node).map_or(0, |content| content.durable_len()))
+        Ok(inner
+            .names
+            .content(node)
+            .map_or(0, |content| content.durable_len()))
     }
 
     /// The disk is full after so many more bytes; `None`: it is not.
@@ -113,13 +121,19 @@ impl MemFs {
     }
 
     fn handle(&self, node: NodeId, life: u64) -> Box<dyn File> {
-        Box::new(MemFile { disk: self.clone(), node, life })
+        Box::new(MemFile {
+            disk: self.clone(),
+            node,
+            life,
+        })
     }
 }
 
 impl std::fmt::Debug for MemFs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemFs").field("counters", &self.counters()).finish_non_exhaustive()
+        f.debug_struct("MemFs")
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
     }
 }
 
@@ -183,7 +197,9 @@ impl MemFile {
 
 impl Inner {
     fn content(&mut self, node: NodeId) -> io::Result<&mut Content> {
-        self.names.content(node).ok_or_else(|| io::Error::from(ErrorKind::NotFound))
+        self.names
+            .content(node)
+            .ok_or_else(|| io::Error::from(ErrorKind::NotFound))
     }
 }
 
@@ -194,11 +210,17 @@ impl File for MemFile {
 
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.with(|inner, node| {
-            let fits = inner.room.map_or(data.len(), |room| data.len().min(room as usize));
+            let fits = inner
+                .room
+                .map_or(data.len(), |room| data.len().min(room as usize));
             inner.room = inner.room.map(|room| room - fits as u64);
             inner.counters.written += fits as u64;
             inner.content(node)?.write(offset, &data[..fits]);
-            if fits < data.len() { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+            if fits < data.len() {
+                Err(ErrorKind::StorageFull.into())
+            } else {
+                Ok(())
+            }
         })
     }
 

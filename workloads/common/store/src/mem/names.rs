@@ -17,7 +17,10 @@ pub(super) struct Names<F> {
 
 enum Node<F> {
     File(F),
-    Folder { live: BTreeMap<String, NodeId>, durable: BTreeMap<String, NodeId> },
+    Folder {
+        live: BTreeMap<String, NodeId>,
+        durable: BTreeMap<String, NodeId>,
+    },
 }
 
 /// One atomic change: names of folders now mean these nodes, or none.
@@ -26,13 +29,20 @@ struct Change(Vec<(NodeId, String, Option<NodeId>)>);
 
 impl<F> Default for Names<F> {
     fn default() -> Self {
-        Names { nodes: BTreeMap::from([(ROOT, Node::folder())]), next: ROOT + 1, pending: Vec::new() }
+        Names {
+            nodes: BTreeMap::from([(ROOT, Node::folder())]),
+            next: ROOT + 1,
+            pending: Vec::new(),
+        }
     }
 }
 
 impl<F> Node<F> {
     fn folder() -> Self {
-        Node::Folder { live: BTreeMap::new(), durable: BTreeMap::new() }
+        Node::Folder {
+            live: BTreeMap::new(),
+            durable: BTreeMap::new(),
+        }
     }
 }
 
@@ -108,7 +118,10 @@ impl<F> Names<F> {
         {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
-        self.change(vec![(from_folder, from_name, None), (to_folder, to_name, Some(node))]);
+        self.change(vec![
+            (from_folder, from_name, None),
+            (to_folder, to_name, Some(node)),
+        ]);
         Ok(())
     }
 
@@ -188,7 +201,10 @@ impl<F> Names<F> {
                 chosen.push(at);
             }
         }
-        let mut committed: Vec<Change> = chosen.into_iter().map(|at| self.pending.remove(at)).collect();
+        let mut committed: Vec<Change> = chosen
+            .into_iter()
+            .map(|at| self.pending.remove(at))
+            .collect();
         committed.reverse();
         for change in committed {
             self.apply(&change, true);
@@ -240,7 +256,10 @@ impl<F> Names<F> {
         let name = names.pop().ok_or(ErrorKind::InvalidInput)?;
         let mut folder = ROOT;
         for above in names {
-            folder = *self.entries(folder)?.get(&above).ok_or(ErrorKind::NotFound)?;
+            folder = *self
+                .entries(folder)?
+                .get(&above)
+                .ok_or(ErrorKind::NotFound)?;
         }
         Ok((folder, name))
     }
@@ -256,9 +275,16 @@ fn parts(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for part in path.components() {
         match part {
-            Component::Normal(name) => names.push(name.to_str().ok_or(ErrorKind::InvalidInput)?.to_owned()),
+            Component::Normal(name) => {
+                names.push(name.to_str().ok_or(ErrorKind::InvalidInput)?.to_owned())
+            }
             Component::CurDir => {}
-            _ => return Err(io::Error::new(ErrorKind::InvalidInput, "the path leads out of the disk")),
+            _ => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidInput,
+                    "the path leads out of the disk",
+                ));
+            }
         }
     }
     Ok(names)

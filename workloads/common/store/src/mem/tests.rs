@@ -8,8 +8,14 @@ pub(crate) fn behaves(disk: &dyn FileSystem) {
     disk.create_dir_all(path("a/b")).unwrap();
     let mut file = disk.create(path("a/b/two")).unwrap();
     assert!(disk.create(path("a/b/two")).is_err(), "the name is taken");
-    assert!(disk.create(path("a/none/two")).is_err(), "there is no such folder");
-    assert_eq!(disk.open(path("a/b/none")).err().unwrap().kind(), ErrorKind::NotFound);
+    assert!(
+        disk.create(path("a/none/two")).is_err(),
+        "there is no such folder"
+    );
+    assert_eq!(
+        disk.open(path("a/b/none")).err().unwrap().kind(),
+        ErrorKind::NotFound
+    );
     assert!(file.is_empty().unwrap());
     file.write_at(3, b"abc").unwrap();
     let mut buf = [9; 8];
@@ -26,10 +32,18 @@ pub(crate) fn behaves(disk: &dyn FileSystem) {
     disk.sync_dir(path("a/b")).unwrap();
     assert_eq!(disk.list(path("a/b")).unwrap(), ["one", "two"]);
     disk.rename(path("a/b/two"), path("a/b/one")).unwrap();
-    assert_eq!(disk.list(path("a/b")).unwrap(), ["one"], "a rename replaces a file");
+    assert_eq!(
+        disk.list(path("a/b")).unwrap(),
+        ["one"],
+        "a rename replaces a file"
+    );
     assert_eq!(disk.open(path("a/b/one")).unwrap().len().unwrap(), 2000);
     disk.rename(path("a/b"), path("c")).unwrap();
-    assert_eq!(disk.list(path("c")).unwrap(), ["one"], "a folder moves with what is in it");
+    assert_eq!(
+        disk.list(path("c")).unwrap(),
+        ["one"],
+        "a folder moves with what is in it"
+    );
     assert_eq!(disk.list(path("a")).unwrap(), Vec::<String>::new());
     disk.remove(path("c/one")).unwrap();
     disk.remove(path("c/one")).unwrap();
@@ -88,7 +102,10 @@ fn overwritten_durable_bytes_are_old_or_new_never_zero() {
         file.write_at(100, &[2; 1900]).unwrap();
         disk.crash(&mut fastrand::Rng::with_seed(seed));
         let bytes = content(&disk, "f");
-        assert!(bytes.len() == 2048 && bytes.iter().all(|byte| *byte == 1 || *byte == 2), "seed {seed}");
+        assert!(
+            bytes.len() == 2048 && bytes.iter().all(|byte| *byte == 1 || *byte == 2),
+            "seed {seed}"
+        );
     }
 }
 
@@ -105,8 +122,15 @@ fn names_that_were_not_synced_may_vanish_or_stay() {
         disk.crash(&mut fastrand::Rng::with_seed(seed));
         let names = disk.list(Path::new("")).unwrap();
         assert!(names.contains(&"old".to_owned()), "seed {seed}: {names:?}");
-        assert!(!names.contains(&"last".to_owned()) || !names.contains(&"new".to_owned()), "out of order");
-        if names.contains(&"last".to_owned()) { stayed += 1 } else { vanished += 1 }
+        assert!(
+            !names.contains(&"last".to_owned()) || !names.contains(&"new".to_owned()),
+            "out of order"
+        );
+        if names.contains(&"last".to_owned()) {
+            stayed += 1
+        } else {
+            vanished += 1
+        }
     }
     assert!(vanished > 20 && stayed > 20, "{vanished} {stayed}");
 }
@@ -122,7 +146,10 @@ fn a_rename_that_was_synced_leaves_no_second_name() {
         disk.rename(Path::new("a/x"), Path::new("b/x")).unwrap();
         disk.sync_dir(Path::new("b")).unwrap();
         disk.crash(&mut fastrand::Rng::with_seed(seed));
-        assert_eq!(disk.list(Path::new("a")).unwrap().len() + disk.list(Path::new("b")).unwrap().len(), 1);
+        assert_eq!(
+            disk.list(Path::new("a")).unwrap().len() + disk.list(Path::new("b")).unwrap().len(),
+            1
+        );
         assert!(disk.open(Path::new("b/x")).is_ok());
     }
 }
@@ -133,13 +160,20 @@ fn faults_come_when_asked_for() {
     let mut file = disk.create(Path::new("f")).unwrap();
     disk.sync_dir(Path::new("")).unwrap();
     disk.fail_after(Some(3));
-    assert_eq!(file.write_at(0, b"abcde").err().unwrap().kind(), ErrorKind::StorageFull);
+    assert_eq!(
+        file.write_at(0, b"abcde").err().unwrap().kind(),
+        ErrorKind::StorageFull
+    );
     assert_eq!(file.len().unwrap(), 3);
     disk.fail_after(None);
     disk.fail_syncs(1);
     assert!(file.sync().is_err());
     assert!(file.sync().is_ok());
-    assert_eq!(disk.durable_len(Path::new("f")).unwrap(), 0, "pages of a failed sync are clean and lost");
+    assert_eq!(
+        disk.durable_len(Path::new("f")).unwrap(),
+        0,
+        "pages of a failed sync are clean and lost"
+    );
     file.write_at(0, b"xyz").unwrap();
     file.sync().unwrap();
     assert!(disk.flip(Path::new("f"), 1, 0) && !disk.flip(Path::new("f"), 3, 0));

@@ -70,7 +70,12 @@ pub(super) fn stateful_set(
     }
 }
 
-fn template(valid: &ValidRaftCluster, pool: &PoolStage, config: &ConfigMap, env: &Env) -> PodTemplateSpec {
+fn template(
+    valid: &ValidRaftCluster,
+    pool: &PoolStage,
+    config: &ConfigMap,
+    env: &Env,
+) -> PodTemplateSpec {
     let release = match &pool.template {
         Template::Target => &valid.release,
         Template::Stable(stable) => stable,

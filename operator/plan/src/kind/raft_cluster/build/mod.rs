@@ -51,7 +51,12 @@ pub fn build(valid: &ValidRaftCluster, stage: &Stage, env: &Env) -> Vec<Object> 
 /// Where a pod's peer listener is, as the other members find it.
 pub(super) fn peer_address(valid: &ValidRaftCluster, env: &Env, pod: &str) -> String {
     let (name, namespace) = (valid.identity.name(), valid.identity.namespace());
-    format!("{pod}.{name}{}.{namespace}.svc.{}:{}", services::PEERS, env.cluster_domain, port::PEER)
+    format!(
+        "{pod}.{name}{}.{namespace}.svc.{}:{}",
+        services::PEERS,
+        env.cluster_domain,
+        port::PEER
+    )
 }
 
 /// An identity without rights, so that a member that was broken into can ask the API server nothing.

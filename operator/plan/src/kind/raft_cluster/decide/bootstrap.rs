@@ -17,24 +17,44 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
         return Phase::Clear;
     }
     if let Some(member) = view.members.values().find(|member| is_in_group(member)) {
-        let founder = draft.group.take().map(|group| group.incarnation).or_else(|| marked_founder(view));
-        let incarnation = founder.or_else(|| member.id().map(str::to_owned)).unwrap_or_default();
-        draft.group = Some(Group { id: GROUP as i64, incarnation, formed: true });
+        let founder = draft
+            .group
+            .take()
+            .map(|group| group.incarnation)
+            .or_else(|| marked_founder(view));
+        let incarnation = founder
+            .or_else(|| member.id().map(str::to_owned))
+            .unwrap_or_default();
+        draft.group = Some(Group {
+            id: GROUP as i64,
+            incarnation,
+            formed: true,
+        });
         return Phase::Clear;
     }
     if let Err(refused) = may_populate(view, view.wanted()) {
         draft.pool.replicas = view.replicas().unwrap_or(0);
         return draft.attempt(Reason::ForeignClaim, Err(refused), String::new(), None);
     }
-    let founder = draft.group.as_ref().map(|group| group.incarnation.clone()).or_else(|| marked_founder(view));
+    let founder = draft
+        .group
+        .as_ref()
+        .map(|group| group.incarnation.clone())
+        .or_else(|| marked_founder(view));
     if !is_known_to_others(view, founder.as_deref()) {
         // Nobody votes yet: as many pods as are wanted, all at the newest revision.
         draft.pool.replicas = view.wanted();
         draft.pool.partition = 0;
-        let outdated = view.members.values().find(|member| rollout::is_left_behind(view, member));
+        let outdated = view
+            .members
+            .values()
+            .find(|member| rollout::is_left_behind(view, member));
         if let Some(restart) = outdated.and_then(repair::restart) {
             draft.actions.push(restart);
-            return draft.busy(Reason::Forming, "a pod of an earlier revision is replaced".into());
+            return draft.busy(
+                Reason::Forming,
+                "a pod of an earlier revision is replaced".into(),
+            );
         }
     }
     match founder {
@@ -45,7 +65,9 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
 
 /// Whether any claim but the founder's knows a group: then it was formed once, and its members are silent now.
 fn is_known_to_others(view: &View<'_>, founder: Option<&str>) -> bool {
-    view.members.values().any(|member| marks::is_counted(member) && marks::get(member, marks::INCARNATION) != founder)
+    view.members.values().any(|member| {
+        marks::is_counted(member) && marks::get(member, marks::INCARNATION) != founder
+    })
 }
 
 /// The one with the lowest ordinal, written to status with nothing done yet.
@@ -53,9 +75,18 @@ fn choose(view: &View<'_>, draft: &mut Draft) -> Phase {
     if let Err(refused) = may_bootstrap(view, None) {
         return draft.attempt(Reason::Forming, Err(refused), String::new(), None);
     }
-    let first = view.members.values().find(|member| member.state() == Some(MemberState::Empty));
-    let Some((member, id)) = first.and_then(|member| Some((member, member.id()?))) else { return Phase::Busy };
-    draft.group = Some(Group { id: GROUP as i64, incarnation: id.to_owned(), formed: false });
+    let first = view
+        .members
+        .values()
+        .find(|member| member.state() == Some(MemberState::Empty));
+    let Some((member, id)) = first.and_then(|member| Some((member, member.id()?))) else {
+        return Phase::Busy;
+    };
+    draft.group = Some(Group {
+        id: GROUP as i64,
+        incarnation: id.to_owned(),
+        formed: false,
+    });
     let words = format!("{} will found the group", view.pod_name(member.ordinal));
     if planted!(BootstrapWithoutIntent) {
         draft.actions.push(ask(view, member, id));
@@ -66,11 +97,25 @@ fn choose(view: &View<'_>, draft: &mut Draft) -> Phase {
 /// Marks the founder's claim; asks the founder when status and claim say the same.
 fn found(view: &View<'_>, draft: &mut Draft, founder: &str) -> Phase {
     let in_status = draft.group.is_some();
-    draft.group = Some(Group { id: GROUP as i64, incarnation: founder.to_owned(), formed: false });
+    draft.group = Some(Group {
+        id: GROUP as i64,
+        incarnation: founder.to_owned(),
+        formed: false,
+    });
     let allowed = may_bootstrap(view, Some(founder));
-    let Some(member) = view.members.values().find(|member| member.id() == Some(founder)).filter(|_| in_status) else {
+    let Some(member) = view
+        .members
+        .values()
+        .find(|member| member.id() == Some(founder))
+        .filter(|_| in_status)
+    else {
         let allowed = allowed.and_then(|()| if in_status { lost(founder) } else { Ok(()) });
-        return draft.attempt(Reason::Forming, allowed, "the founder is known again from its claim".into(), None);
+        return draft.attempt(
+            Reason::Forming,
+            allowed,
+            "the founder is known again from its claim".into(),
+            None,
+        );
     };
     let annotations = [
         (marks::GROUP_MARK.to_owned(), GROUP.to_string()),
@@ -83,16 +128,32 @@ fn found(view: &View<'_>, draft: &mut Draft, founder: &str) -> Phase {
     };
     let pod = view.pod_name(member.ordinal);
     match marks::mark(view, claim, annotations.into()) {
-        Some(mark) => draft.attempt(Reason::Forming, allowed, format!("{pod} is chosen to found the group"), [mark]),
-        None => draft.attempt(Reason::Forming, allowed, format!("{pod} founds the group"), [ask(view, member, founder)]),
+        Some(mark) => draft.attempt(
+            Reason::Forming,
+            allowed,
+            format!("{pod} is chosen to found the group"),
+            [mark],
+        ),
+        None => draft.attempt(
+            Reason::Forming,
+            allowed,
+            format!("{pod} founds the group"),
+            [ask(view, member, founder)],
+        ),
     }
 }
 
 fn ask(view: &View<'_>, member: &Member<'_>, founder: &str) -> Action {
-    let request = MemberRequest::Bootstrap(Bootstrap { group: GROUP, incarnation: founder.to_owned() });
+    let request = MemberRequest::Bootstrap(Bootstrap {
+        group: GROUP,
+        incarnation: founder.to_owned(),
+    });
     Action::Ask {
         pod: view.pod_name(member.ordinal),
-        pod_uid: member.pod.and_then(|pod| pod.metadata.uid.clone()).unwrap_or_default(),
+        pod_uid: member
+            .pod
+            .and_then(|pod| pod.metadata.uid.clone())
+            .unwrap_or_default(),
         request,
     }
 }
@@ -107,7 +168,10 @@ fn lost(founder: &str) -> Result<(), Refusing> {
 }
 
 fn marked_founder(view: &View<'_>) -> Option<String> {
-    let founder = view.members.values().find(|member| marks::get(member, marks::FOUNDER).is_some())?;
+    let founder = view
+        .members
+        .values()
+        .find(|member| marks::get(member, marks::FOUNDER).is_some())?;
     marks::get(founder, marks::INCARNATION).map(str::to_owned)
 }
 

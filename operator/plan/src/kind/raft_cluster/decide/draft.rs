@@ -79,22 +79,48 @@ impl Draft {
     /// that is not the wanted one is replaced, fenced off in the same write (two writes would be a race that rolls
     /// pods).
     pub fn of(view: &View<'_>, wanted_digest: &str) -> Self {
-        let replicas = view.replicas().unwrap_or_else(|| view.wanted()).max(view.floor());
-        let digest = view.set.and_then(|set| set.metadata.annotations.as_ref()?.get(TEMPLATE_DIGEST));
+        let replicas = view
+            .replicas()
+            .unwrap_or_else(|| view.wanted())
+            .max(view.floor());
+        let digest = view
+            .set
+            .and_then(|set| set.metadata.annotations.as_ref()?.get(TEMPLATE_DIGEST));
         let same = digest.is_some_and(|digest| digest == wanted_digest);
         let partition = match view.set {
             None => 0,
             Some(_) if same || crate::planted::planted!(NoFence) => view.partition(),
             Some(_) => replicas,
         };
-        let claim = view.spec().and_then(|spec| spec.volume_claim_templates.as_ref()?.first());
-        let size = claim.and_then(|claim| claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage"));
+        let claim = view
+            .spec()
+            .and_then(|spec| spec.volume_claim_templates.as_ref()?.first());
+        let size = claim.and_then(|claim| {
+            claim
+                .spec
+                .as_ref()?
+                .resources
+                .as_ref()?
+                .requests
+                .as_ref()?
+                .get("storage")
+        });
         Draft {
-            pool: PoolStage { replicas, partition, template: Template::Target, claim_size: size.map(|size| size.0.clone()) },
+            pool: PoolStage {
+                replicas,
+                partition,
+                template: Template::Target,
+                claim_size: size.map(|size| size.0.clone()),
+            },
             actions: Vec::new(),
             refusals: Vec::new(),
             events: Vec::new(),
-            group: view.desired.resource.status.as_ref().and_then(|status| status.group.clone()),
+            group: view
+                .desired
+                .resource
+                .status
+                .as_ref()
+                .and_then(|status| status.group.clone()),
             busy: None,
             stopped: None,
             publishes: view.set.is_some() && !same,
@@ -147,6 +173,10 @@ impl Draft {
     }
 
     pub fn tell(&mut self, reason: Reason, message: String) {
-        self.events.push(Event { warning: false, reason: reason.name(), message });
+        self.events.push(Event {
+            warning: false,
+            reason: reason.name(),
+            message,
+        });
     }
 }

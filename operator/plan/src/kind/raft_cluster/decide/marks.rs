@@ -23,7 +23,13 @@ pub const FOUNDER: &str = "quorate.dev/founder";
 pub const REMOVED: &str = "quorate.dev/removed";
 
 pub(super) fn get<'a>(member: &Member<'a>, mark: &str) -> Option<&'a str> {
-    member.claim?.metadata.annotations.as_ref()?.get(mark).map(String::as_str)
+    member
+        .claim?
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(mark)
+        .map(String::as_str)
 }
 
 /// Whether the claim says that the group counts on this member.
@@ -35,7 +41,9 @@ pub(super) fn is_counted(member: &Member<'_>) -> bool {
 /// Brings every claim's marks up to date: whose data it holds, and whether it goes with the resource.
 pub(super) fn update(view: &View<'_>, draft: &mut Draft) {
     for member in view.members.values() {
-        let Some(claim) = member.claim.filter(|claim| view.is_ours(claim)) else { continue };
+        let Some(claim) = member.claim.filter(|claim| view.is_ours(claim)) else {
+            continue;
+        };
         let mut annotations = BTreeMap::new();
         if let Some(id) = member.id().filter(|id| view.part(id).is_some()) {
             annotations.insert(GROUP_MARK.to_owned(), GROUP.to_string());
@@ -53,18 +61,35 @@ pub(super) fn mark(
 ) -> Option<Action> {
     let owned = view.desired.valid.when_deleted() == RetentionPolicy::Delete;
     let old = claim.metadata.annotations.as_ref();
-    let is_there = |(key, value): (&String, &String)| old.and_then(|old| old.get(key)) == Some(value);
+    let is_there =
+        |(key, value): (&String, &String)| old.and_then(|old| old.get(key)) == Some(value);
     let uid = view.desired.valid.identity().uid();
-    let was_owned = claim.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid);
-    if annotations.iter().all(is_there) && owned == was_owned || claim.metadata.deletion_timestamp.is_some() {
+    let was_owned = claim
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|owner| owner.uid == uid);
+    if annotations.iter().all(is_there) && owned == was_owned
+        || claim.metadata.deletion_timestamp.is_some()
+    {
         return None;
     }
     let name = claim.metadata.name.clone()?;
-    Some(Action::MarkClaim { name, uid: claim.metadata.uid.clone()?, annotations, owned })
+    Some(Action::MarkClaim {
+        name,
+        uid: claim.metadata.uid.clone()?,
+        annotations,
+        owned,
+    })
 }
 
 /// The mark that an identity is about to be removed.
 pub(super) fn removal(view: &View<'_>, member: &Member<'_>, id: &str) -> Option<Action> {
     let annotations = [(REMOVED.to_owned(), id.to_owned())].into();
-    mark(view, member.claim.filter(|claim| view.is_ours(claim))?, annotations)
+    mark(
+        view,
+        member.claim.filter(|claim| view.is_ours(claim))?,
+        annotations,
+    )
 }

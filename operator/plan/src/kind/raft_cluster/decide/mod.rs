@@ -40,7 +40,11 @@ const SOON: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_secs(5);
 
 /// One step towards what is wanted: the first phase that has anything to do ends the round.
-pub(super) fn decide(desired: &Desired<RaftClusters>, observed: &Observed, now: Timestamp) -> Decision {
+pub(super) fn decide(
+    desired: &Desired<RaftClusters>,
+    observed: &Observed,
+    now: Timestamp,
+) -> Decision {
     let view = View::of(desired, observed, now);
     let mut draft = Draft::of(&view, &wanted_digest(desired));
     if desired.resource.metadata.deletion_timestamp.is_some() {
@@ -49,7 +53,11 @@ pub(super) fn decide(desired: &Desired<RaftClusters>, observed: &Observed, now: 
         return conclude(&view, draft, false);
     }
     if let Err(refused) = may_work(&view) {
-        let reason = if refused.0 == Refusal::Paused { Reason::Paused } else { Reason::Waiting };
+        let reason = if refused.0 == Refusal::Paused {
+            Reason::Paused
+        } else {
+            Reason::Waiting
+        };
         draft.attempt(reason, Err(refused), String::new(), None);
         return conclude(&view, draft, false);
     }
@@ -65,7 +73,10 @@ pub(super) fn decide(desired: &Desired<RaftClusters>, observed: &Observed, now: 
 fn progress(view: &View<'_>, draft: &mut Draft) {
     if repair::repair(view, draft) == Phase::Busy && !planted!(RollsBeforeRepair) {
         if rollout::is_needed(view, draft) || scale::is_needed(view) {
-            draft.refuse((Refusal::RepairFirst, "upgrading and scaling wait for the repair".into()));
+            draft.refuse((
+                Refusal::RepairFirst,
+                "upgrading and scaling wait for the repair".into(),
+            ));
         }
         return;
     }
@@ -74,7 +85,10 @@ fn progress(view: &View<'_>, draft: &mut Draft) {
     }
     if rollout::roll(view, draft) == Phase::Busy {
         if scale::is_needed(view) {
-            draft.refuse((Refusal::UpgradeFirst, "scaling waits for the upgrade".into()));
+            draft.refuse((
+                Refusal::UpgradeFirst,
+                "scaling waits for the upgrade".into(),
+            ));
         }
         return;
     }
@@ -87,7 +101,9 @@ fn conclude(view: &View<'_>, draft: Draft, applies: bool) -> Decision {
     let status = status::status(view, &draft);
     let idle = draft.busy.is_none() && draft.actions.is_empty() && view.lead.is_some();
     Decision {
-        stage: applies.then(|| Stage { pools: [(POOL.to_owned(), draft.pool)].into() }),
+        stage: applies.then(|| Stage {
+            pools: [(POOL.to_owned(), draft.pool)].into(),
+        }),
         actions: draft.actions,
         refusals: draft.refusals,
         events: draft.events,

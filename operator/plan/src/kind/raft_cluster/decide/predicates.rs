@@ -18,13 +18,25 @@ fn refuse<T>(refusal: Refusal, words: impl Into<String>) -> Result<T, Refusing> 
 /// Anything may be changed at all.
 pub(super) fn may_work(view: &View<'_>) -> Result<(), Refusing> {
     if view.desired.valid.paused() {
-        return refuse(Refusal::Paused, "spec.paused is true: nothing is changed until it is false");
+        return refuse(
+            Refusal::Paused,
+            "spec.paused is true: nothing is changed until it is false",
+        );
     }
     if !view.behind.is_empty() {
-        return refuse(Refusal::CachesBehind, format!("the observation does not show {} yet", view.behind.join(", ")));
+        return refuse(
+            Refusal::CachesBehind,
+            format!(
+                "the observation does not show {} yet",
+                view.behind.join(", ")
+            ),
+        );
     }
     if !view.set_is_synced() {
-        return refuse(Refusal::CachesBehind, "the StatefulSet's controller has not seen its latest spec yet");
+        return refuse(
+            Refusal::CachesBehind,
+            "the StatefulSet's controller has not seen its latest spec yet",
+        );
     }
     Ok(())
 }
@@ -32,8 +44,14 @@ pub(super) fn may_work(view: &View<'_>) -> Result<(), Refusing> {
 /// A pod may be made for each ordinal below `replicas`: no claim of an earlier resource would come into its hands.
 pub(super) fn may_populate(view: &View<'_>, replicas: i32) -> Result<(), Refusing> {
     let existing = view.replicas().unwrap_or(0);
-    let new = view.members.range(existing.min(replicas)..replicas).map(|(_, member)| member);
-    match new.filter_map(|member| member.claim).find(|claim| !view.is_ours(claim)) {
+    let new = view
+        .members
+        .range(existing.min(replicas)..replicas)
+        .map(|(_, member)| member);
+    match new
+        .filter_map(|member| member.claim)
+        .find(|claim| !view.is_ours(claim))
+    {
         None => Ok(()),
         Some(claim) => refuse(
             Refusal::ForeignClaim,
@@ -56,17 +74,28 @@ pub(super) fn may_bootstrap(view: &View<'_>, founder: Option<&str>) -> Result<()
         let is_founder = founder.is_some() && marks::get(member, marks::INCARNATION) == founder;
         if marked && !is_founder {
             let pod = view.pod_name(member.ordinal);
-            return refuse(Refusal::GroupKnown, format!("the claim of {pod} knows a group: waiting for its members"));
+            return refuse(
+                Refusal::GroupKnown,
+                format!("the claim of {pod} knows a group: waiting for its members"),
+            );
         }
     }
     for ordinal in 0..view.wanted() {
         let (member, pod) = (view.member(ordinal), view.pod_name(ordinal));
         match member.state() {
             Some(MemberState::Empty) => {}
-            Some(state) => return refuse(Refusal::GroupKnown, format!("{pod} is {state:?}, not Empty")),
+            Some(state) => {
+                return refuse(
+                    Refusal::GroupKnown,
+                    format!("{pod} is {state:?}, not Empty"),
+                );
+            }
             None => {
                 let why = member.silence.unwrap_or("it has no pod");
-                return refuse(Refusal::MemberSilent, format!("nobody can tell what is on the disk of {pod}: {why}"));
+                return refuse(
+                    Refusal::MemberSilent,
+                    format!("nobody can tell what is on the disk of {pod}: {why}"),
+                );
             }
         }
     }
@@ -76,11 +105,17 @@ pub(super) fn may_bootstrap(view: &View<'_>, founder: Option<&str>) -> Result<()
 /// The configuration may be changed: somebody leads, and no other change is under way.
 pub(super) fn may_change<'v, 'a>(view: &'v View<'a>) -> Result<&'v Lead<'a>, Refusing> {
     let Some(lead) = &view.lead else {
-        return refuse(Refusal::NoLeader, "no member leads with a quorum behind it: waiting for an election");
+        return refuse(
+            Refusal::NoLeader,
+            "no member leads with a quorum behind it: waiting for an election",
+        );
     };
     if lead.is_changing() {
         let index = lead.configuration.index;
-        return refuse(Refusal::ChangeInFlight, format!("the configuration of index {index} is not committed yet"));
+        return refuse(
+            Refusal::ChangeInFlight,
+            format!("the configuration of index {index} is not committed yet"),
+        );
     }
     Ok(lead)
 }
@@ -97,11 +132,20 @@ pub(super) fn may_promote(view: &View<'_>, member: &Member<'_>, id: &str) -> Res
         return Ok(());
     }
     let pod = view.pod_name(member.ordinal);
-    if member.id() != Some(id) || member.state() != Some(MemberState::Running) || !lead.holds_caught_up(id) {
-        return refuse(Refusal::LearnerBehind, format!("{pod} does not hold the log yet"));
+    if member.id() != Some(id)
+        || member.state() != Some(MemberState::Running)
+        || !lead.holds_caught_up(id)
+    {
+        return refuse(
+            Refusal::LearnerBehind,
+            format!("{pod} does not hold the log yet"),
+        );
     }
     if !lead.has_quorum_after_promoting(id) {
-        return refuse(Refusal::QuorumAtRisk, format!("with {pod} as a voter, those that are healthy would be no quorum"));
+        return refuse(
+            Refusal::QuorumAtRisk,
+            format!("with {pod} as a voter, those that are healthy would be no quorum"),
+        );
     }
     Ok(())
 }
@@ -111,10 +155,16 @@ pub(super) fn may_remove(view: &View<'_>, ordinal: i32, id: &str) -> Result<(), 
     let lead = may_change(view)?;
     let pod = view.pod_name(ordinal);
     if lead.id == id {
-        return refuse(Refusal::LeaderInPlace, format!("{pod} leads: leadership is handed over first"));
+        return refuse(
+            Refusal::LeaderInPlace,
+            format!("{pod} leads: leadership is handed over first"),
+        );
     }
     if !planted!(RemovesTheUnreachable) && !lead.has_quorum_after_removing(id) {
-        return refuse(Refusal::QuorumAtRisk, format!("without {pod} the healthy voters would be no quorum"));
+        return refuse(
+            Refusal::QuorumAtRisk,
+            format!("without {pod} the healthy voters would be no quorum"),
+        );
     }
     Ok(())
 }
@@ -127,20 +177,34 @@ pub(super) fn may_restart(view: &View<'_>, member: &Member<'_>) -> Result<(), Re
     }
     let lead = may_change(view)?;
     let pod = view.pod_name(member.ordinal);
-    let Some(voter) = lead.voters().find(|voter| voter.name == pod) else { return Ok(()) };
+    let Some(voter) = lead.voters().find(|voter| voter.name == pod) else {
+        return Ok(());
+    };
     if is_group_of_one(lead) || planted!(RestartIgnoresLag) {
         return Ok(());
     }
     if !lead.has_quorum_without(Some(&voter.id)) {
-        return refuse(Refusal::QuorumAtRisk, format!("without {pod} the healthy, caught-up voters would be no quorum"));
+        return refuse(
+            Refusal::QuorumAtRisk,
+            format!("without {pod} the healthy, caught-up voters would be no quorum"),
+        );
     }
     if lead.id == voter.id {
-        return refuse(Refusal::LeaderInPlace, format!("{pod} leads: leadership is handed over first"));
+        return refuse(
+            Refusal::LeaderInPlace,
+            format!("{pod} leads: leadership is handed over first"),
+        );
     }
-    let blockers = member.status.map(|status| status.restart_blockers.as_slice()).unwrap_or_default();
+    let blockers = member
+        .status
+        .map(|status| status.restart_blockers.as_slice())
+        .unwrap_or_default();
     // Leadership was asked about above, of the leader that a quorum confirms.
     if let Some(blocker) = blockers.iter().find(|blocker| blocker.code != "Leader") {
-        return refuse(Refusal::RestartBlocked, format!("{pod}: {}", blocker.message));
+        return refuse(
+            Refusal::RestartBlocked,
+            format!("{pod}: {}", blocker.message),
+        );
     }
     Ok(())
 }
@@ -152,9 +216,13 @@ pub(super) fn may_wipe(view: &View<'_>, member: &Member<'_>) -> Result<(), Refus
     }
     let lead = may_change(view)?;
     let pod = view.pod_name(member.ordinal);
-    let Some(voter) = lead.voters().find(|voter| voter.name == pod) else { return Ok(()) };
+    let Some(voter) = lead.voters().find(|voter| voter.name == pod) else {
+        return Ok(());
+    };
     if !lead.has_quorum_without(Some(&voter.id)) {
-        let words = format!("{pod} is damaged, but the others are no healthy quorum: its disk may be needed");
+        let words = format!(
+            "{pod} is damaged, but the others are no healthy quorum: its disk may be needed"
+        );
         return refuse(Refusal::QuorumAtRisk, words);
     }
     Ok(())
@@ -163,8 +231,14 @@ pub(super) fn may_wipe(view: &View<'_>, member: &Member<'_>) -> Result<(), Refus
 /// Whether this is the only member that the group counts on, by the marks on the claims: then nobody else can lead, and
 /// only a restart helps.
 fn is_alone(view: &View<'_>, member: &Member<'_>) -> bool {
-    let mut counted = view.members.values().filter(|member| marks::is_counted(member));
-    counted.next().is_some_and(|first| first.ordinal == member.ordinal) && counted.next().is_none()
+    let mut counted = view
+        .members
+        .values()
+        .filter(|member| marks::is_counted(member));
+    counted
+        .next()
+        .is_some_and(|first| first.ordinal == member.ordinal)
+        && counted.next().is_none()
 }
 
 pub(super) fn is_group_of_one(lead: &Lead<'_>) -> bool {

@@ -24,11 +24,19 @@ pub(super) fn repair(view: &View<'_>, draft: &mut Draft) -> Phase {
 fn repair_member(view: &View<'_>, draft: &mut Draft, member: &Member<'_>) -> Phase {
     let pod = view.pod_name(member.ordinal);
     // What is beyond the wanted number and in no configuration is about to go anyway.
-    let stays = member.ordinal < view.wanted() || view.configured().any(|(ordinal, _)| ordinal == member.ordinal);
+    let stays = member.ordinal < view.wanted()
+        || view
+            .configured()
+            .any(|(ordinal, _)| ordinal == member.ordinal);
     match member.state().filter(|_| stays) {
         Some(MemberState::Damaged) => {
             let words = format!("{pod} is damaged: its disk is replaced");
-            draft.attempt(Reason::Repairing, may_wipe(view, member), words, wipe(member))
+            draft.attempt(
+                Reason::Repairing,
+                may_wipe(view, member),
+                words,
+                wipe(member),
+            )
         }
         // Its data was set aside; when it starts again it draws a new identity.
         Some(MemberState::Removed) => {
@@ -36,12 +44,25 @@ fn repair_member(view: &View<'_>, draft: &mut Draft, member: &Member<'_>) -> Pha
             draft.attempt(Reason::Repairing, Ok(()), words, restart(member))
         }
         Some(MemberState::Empty) if is_spent(view, member) => {
-            let words = format!("{pod} was removed before the group ever reached it: its empty disk is replaced");
-            draft.attempt(Reason::Repairing, may_wipe(view, member), words, wipe(member))
+            let words = format!(
+                "{pod} was removed before the group ever reached it: its empty disk is replaced"
+            );
+            draft.attempt(
+                Reason::Repairing,
+                may_wipe(view, member),
+                words,
+                wipe(member),
+            )
         }
         _ if rollout::is_left_behind(view, member) => {
-            let words = format!("{pod} is not healthy, and its revision is given up: it is replaced");
-            draft.attempt(Reason::Repairing, may_restart(view, member), words, restart(member))
+            let words =
+                format!("{pod} is not healthy, and its revision is given up: it is replaced");
+            draft.attempt(
+                Reason::Repairing,
+                may_restart(view, member),
+                words,
+                restart(member),
+            )
         }
         _ => Phase::Clear,
     }
@@ -56,45 +77,83 @@ pub(super) fn is_spent(view: &View<'_>, member: &Member<'_>) -> bool {
 
 /// An identity whose disk now holds another one is gone for good. One that is merely silent is not.
 fn remove_lost(view: &View<'_>, draft: &mut Draft) -> Phase {
-    let Some(lead) = &view.lead else { return Phase::Clear };
+    let Some(lead) = &view.lead else {
+        return Phase::Clear;
+    };
     let lost = view.configured().find(|(ordinal, configured)| {
         let member = view.member(*ordinal);
         match member.state() {
-            Some(MemberState::Empty | MemberState::Running) => member.id() != Some(configured.id.as_str()),
+            Some(MemberState::Empty | MemberState::Running) => {
+                member.id() != Some(configured.id.as_str())
+            }
             Some(_) => false,
             None => planted!(RemovesTheUnreachable) && member.pod.is_some(),
         }
     });
-    let Some((ordinal, configured)) = lost else { return Phase::Clear };
-    let words = format!("the disk of {} ({}) is gone: its identity is removed", view.pod_name(ordinal), configured.id);
+    let Some((ordinal, configured)) = lost else {
+        return Phase::Clear;
+    };
+    let words = format!(
+        "the disk of {} ({}) is gone: its identity is removed",
+        view.pod_name(ordinal),
+        configured.id
+    );
     let allowed = may_remove(view, ordinal, &configured.id);
-    draft.attempt(Reason::Repairing, allowed, words, remove(view, lead, ordinal, &configured.id))
+    draft.attempt(
+        Reason::Repairing,
+        allowed,
+        words,
+        remove(view, lead, ordinal, &configured.id),
+    )
 }
 
 /// Marks the claim, then asks the leader: an operator that dies in between leaves a mark that says nothing as long as
 /// the identity is in the configuration.
 pub(super) fn remove(view: &View<'_>, lead: &Lead<'_>, ordinal: i32, id: &str) -> Vec<Action> {
     let mark = marks::removal(view, &view.member(ordinal), id);
-    let change = ChangeMember { configuration_index: lead.configuration.index };
-    let request = MemberRequest::Remove { id: id.to_owned(), change };
-    mark.into_iter().chain(ask_leader(view, lead, request)).collect()
+    let change = ChangeMember {
+        configuration_index: lead.configuration.index,
+    };
+    let request = MemberRequest::Remove {
+        id: id.to_owned(),
+        change,
+    };
+    mark.into_iter()
+        .chain(ask_leader(view, lead, request))
+        .collect()
 }
 
-pub(super) fn ask_leader(view: &View<'_>, lead: &Lead<'_>, request: MemberRequest) -> Option<Action> {
+pub(super) fn ask_leader(
+    view: &View<'_>,
+    lead: &Lead<'_>,
+    request: MemberRequest,
+) -> Option<Action> {
     let pod_uid = view.member(lead.ordinal).pod?.metadata.uid.clone()?;
-    Some(Action::Ask { pod: view.pod_name(lead.ordinal), pod_uid, request })
+    Some(Action::Ask {
+        pod: view.pod_name(lead.ordinal),
+        pod_uid,
+        request,
+    })
 }
 
 /// The claim first: it waits for its pod to go, and the pod that comes next waits for the claim.
 fn wipe(member: &Member<'_>) -> Vec<Action> {
-    let claim = member.claim.filter(|claim| claim.metadata.deletion_timestamp.is_none());
+    let claim = member
+        .claim
+        .filter(|claim| claim.metadata.deletion_timestamp.is_none());
     let claim = claim.and_then(|claim| {
-        Some(Action::DeleteClaim { name: claim.metadata.name.clone()?, uid: claim.metadata.uid.clone()? })
+        Some(Action::DeleteClaim {
+            name: claim.metadata.name.clone()?,
+            uid: claim.metadata.uid.clone()?,
+        })
     });
     claim.into_iter().chain(restart(member)).collect()
 }
 
 pub(super) fn restart(member: &Member<'_>) -> Option<Action> {
     let pod = member.pod.filter(|_| !member.is_terminating())?;
-    Some(Action::DeletePod { name: pod.metadata.name.clone()?, uid: pod.metadata.uid.clone()? })
+    Some(Action::DeletePod {
+        name: pod.metadata.name.clone()?,
+        uid: pod.metadata.uid.clone()?,
+    })
 }

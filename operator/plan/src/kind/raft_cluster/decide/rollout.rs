@@ -22,20 +22,29 @@ pub(super) fn fence(view: &View<'_>, draft: &mut Draft) {
     let status = view.desired.resource.status.as_ref();
     let proven = status.is_some_and(|status| status.stable.is_some());
     let complete = view.current_revision() == view.update_revision();
-    let runs = |member: &Member<'_>| member.revision() == view.current_revision() && is_healthy(view, member);
+    let runs = |member: &Member<'_>| {
+        member.revision() == view.current_revision() && is_healthy(view, member)
+    };
     if draft.publishes && !proven && !complete && !view.members.values().any(runs) {
         draft.withhold(view);
-        draft.refuse((Refusal::PreviousNotReady, "the revision before is not complete yet: the new one waits".into()));
+        draft.refuse((
+            Refusal::PreviousNotReady,
+            "the revision before is not complete yet: the new one waits".into(),
+        ));
     }
 }
 
 pub(super) fn roll(view: &View<'_>, draft: &mut Draft) -> Phase {
     if draft.publishes {
-        return draft.busy(Reason::Upgrading, "the new revision is published, and fenced off".into());
+        return draft.busy(
+            Reason::Upgrading,
+            "the new revision is published, and fenced off".into(),
+        );
     }
     let Some(ordinal) = highest_outdated(view) else {
         // Every pod is at the newest revision: nothing is left to fence.
-        let settled = (0..view.replicas().unwrap_or(0)).all(|ordinal| is_at_update(view, &view.member(ordinal)));
+        let settled = (0..view.replicas().unwrap_or(0))
+            .all(|ordinal| is_at_update(view, &view.member(ordinal)));
         if settled {
             draft.pool.partition = 0;
         }
@@ -56,7 +65,10 @@ pub(super) fn roll(view: &View<'_>, draft: &mut Draft) -> Phase {
             draft.pool.partition = ordinal;
             let pod = view.pod_name(ordinal);
             if view.lead.as_ref().is_some_and(is_group_of_one) {
-                draft.tell(Reason::Upgrading, format!("{pod} restarts: a group of one stops serving meanwhile"));
+                draft.tell(
+                    Reason::Upgrading,
+                    format!("{pod} restarts: a group of one stops serving meanwhile"),
+                );
             }
             // The controller does this too, but not while some other pod is not ready.
             if granted {
@@ -92,7 +104,9 @@ fn wait_for_last(view: &View<'_>, draft: &mut Draft) -> Phase {
 fn hand_over(view: &View<'_>, draft: &mut Draft, ordinal: i32, words: String) -> Option<Phase> {
     let lead = view.lead.as_ref()?;
     let to = successor(view, lead, ordinal)?;
-    let request = MemberRequest::TransferLeader(TransferLeader { to: Some(to.to_owned()) });
+    let request = MemberRequest::TransferLeader(TransferLeader {
+        to: Some(to.to_owned()),
+    });
     draft.refuse((Refusal::LeaderInPlace, words));
     draft.actions.extend(ask_leader(view, lead, request));
     let words = format!("{} hands leadership over", view.pod_name(ordinal));
@@ -104,7 +118,9 @@ fn hand_over(view: &View<'_>, draft: &mut Draft, ordinal: i32, words: String) ->
 pub(super) fn successor<'a>(view: &View<'a>, lead: &Lead<'a>, ordinal: i32) -> Option<&'a str> {
     let others = view.configured().filter(|(other, _)| *other != ordinal);
     let healthy = others.filter(|(_, member)| lead.healthy.contains(member.id.as_str()));
-    healthy.min_by_key(|(other, _)| *other).map(|(_, member)| member.id.as_str())
+    healthy
+        .min_by_key(|(other, _)| *other)
+        .map(|(_, member)| member.id.as_str())
 }
 
 /// The members above this one are there at the new revision and, where they vote, caught up by the leader's account.
@@ -113,17 +129,30 @@ fn previous_is_back(view: &View<'_>, ordinal: i32) -> Result<(), Refusing> {
         return Ok(());
     }
     let above = ordinal + 1..view.replicas().unwrap_or(0);
-    let stays = |ordinal: &i32| *ordinal < view.wanted() || view.configured().any(|(configured, _)| configured == *ordinal);
+    let stays = |ordinal: &i32| {
+        *ordinal < view.wanted()
+            || view
+                .configured()
+                .any(|(configured, _)| configured == *ordinal)
+    };
     for member in above.filter(stays).map(|above| view.member(above)) {
         let pod = view.pod_name(member.ordinal);
         let wait = |words: String| Err((Refusal::PreviousNotReady, words));
         let Some(status) = member.status.filter(|_| is_at_update(view, &member)) else {
-            return wait(format!("{pod} is not back: {}", member.silence.unwrap_or("it has no pod at the new revision")));
+            return wait(format!(
+                "{pod} is not back: {}",
+                member
+                    .silence
+                    .unwrap_or("it has no pod at the new revision")
+            ));
         };
         if let Some(version) = &view.desired.valid.release().version
             && *version != status.version
         {
-            return wait(format!("{pod} reports version {}, not {version}: the image is not what its name says", status.version));
+            return wait(format!(
+                "{pod} reports version {}, not {version}: the image is not what its name says",
+                status.version
+            ));
         }
         if !is_healthy(view, &member) && status.state != MemberState::Empty {
             return wait(format!("{pod} is back, but not caught up"));
@@ -138,18 +167,32 @@ fn note_stop(view: &View<'_>, draft: &mut Draft, refused: &Refusing) {
         return;
     }
     let late = |member: &&Member<'_>| {
-        let old_enough = member.age(view.now).is_some_and(|age| age > super::PATIENCE);
+        let old_enough = member
+            .age(view.now)
+            .is_some_and(|age| age > super::PATIENCE);
         old_enough && is_at_update(view, member) && !is_healthy(view, member)
     };
-    draft.stopped = view.members.values().rev().find(late).map(|member| member.ordinal);
+    draft.stopped = view
+        .members
+        .values()
+        .rev()
+        .find(late)
+        .map(|member| member.ordinal);
 }
 
 /// A pod that is not healthy, whose revision nothing will bring back: a broken upgrade that was reverted or replaced.
 /// The StatefulSet's controller leaves it alone, behind the partition or waiting for it to be ready.
 pub(super) fn is_left_behind(view: &View<'_>, member: &Member<'_>) -> bool {
-    let comes_back_at = if member.ordinal < view.partition() { view.current_revision() } else { view.update_revision() };
+    let comes_back_at = if member.ordinal < view.partition() {
+        view.current_revision()
+    } else {
+        view.update_revision()
+    };
     let known = member.revision().is_some() && comes_back_at.is_some();
-    known && member.revision() != comes_back_at && !member.is_terminating() && !is_healthy(view, member)
+    known
+        && member.revision() != comes_back_at
+        && !member.is_terminating()
+        && !is_healthy(view, member)
 }
 
 /// A voter that counts, or a learner or an empty member that answers.
@@ -157,7 +200,10 @@ pub(super) fn is_healthy(view: &View<'_>, member: &Member<'_>) -> bool {
     let Some(id) = member.id() else { return false };
     match view.part(id) {
         Some(quorate_wire::Part::Learner) => member.state() == Some(MemberState::Running),
-        Some(_) => view.lead.as_ref().is_some_and(|lead| lead.healthy.contains(id)),
+        Some(_) => view
+            .lead
+            .as_ref()
+            .is_some_and(|lead| lead.healthy.contains(id)),
         None => false,
     }
 }
@@ -173,7 +219,9 @@ fn highest_outdated(view: &View<'_>) -> Option<i32> {
         // One that is gone comes back at the newest revision above the partition.
         match member.pod {
             Some(_) => !is_at_update(view, &member),
-            None => *ordinal < view.partition() && view.current_revision() != view.update_revision(),
+            None => {
+                *ordinal < view.partition() && view.current_revision() != view.update_revision()
+            }
         }
     };
     (0..replicas).rev().find(outdated)

@@ -19,7 +19,9 @@ pub(super) fn is_needed(view: &View<'_>) -> bool {
 }
 
 pub(super) fn scale(view: &View<'_>, draft: &mut Draft) -> Phase {
-    let Some(lead) = &view.lead else { return Phase::Clear };
+    let Some(lead) = &view.lead else {
+        return Phase::Clear;
+    };
     let (members, wanted) = (view.floor(), view.wanted());
     if members > wanted {
         return scale_in(view, draft, members - 1);
@@ -42,10 +44,18 @@ pub(super) fn scale(view: &View<'_>, draft: &mut Draft) -> Phase {
         if allowed.is_ok() {
             draft.pool.replicas = replicas + 1;
         }
-        return draft.attempt(Reason::Scaling, allowed, format!("{} is made", view.pod_name(replicas)), None);
+        return draft.attempt(
+            Reason::Scaling,
+            allowed,
+            format!("{} is made", view.pod_name(replicas)),
+            None,
+        );
     }
     if members < wanted {
-        return draft.busy(Reason::Scaling, "waiting for the new member to answer".into());
+        return draft.busy(
+            Reason::Scaling,
+            "waiting for the new member to answer".into(),
+        );
     }
     Phase::Clear
 }
@@ -56,8 +66,13 @@ fn scale_in(view: &View<'_>, draft: &mut Draft, ordinal: i32) -> Phase {
         draft.pool.replicas = ordinal;
         return Phase::Busy;
     }
-    let Some(lead) = &view.lead else { return Phase::Clear };
-    let Some((_, last)) = view.configured().find(|(configured, _)| *configured == ordinal) else {
+    let Some(lead) = &view.lead else {
+        return Phase::Clear;
+    };
+    let Some((_, last)) = view
+        .configured()
+        .find(|(configured, _)| *configured == ordinal)
+    else {
         return Phase::Clear;
     };
     let pod = view.pod_name(ordinal);
@@ -66,11 +81,21 @@ fn scale_in(view: &View<'_>, draft: &mut Draft, ordinal: i32) -> Phase {
             let to = successor(view, lead, ordinal).map(str::to_owned);
             draft.refuse((Refusal::LeaderInPlace, words));
             let request = MemberRequest::TransferLeader(TransferLeader { to });
-            draft.attempt(Reason::Scaling, Ok(()), format!("{pod} hands leadership over"), ask_leader(view, lead, request))
+            draft.attempt(
+                Reason::Scaling,
+                Ok(()),
+                format!("{pod} hands leadership over"),
+                ask_leader(view, lead, request),
+            )
         }
         allowed => {
             let acts = remove(view, lead, ordinal, &last.id);
-            draft.attempt(Reason::Scaling, allowed, format!("{pod} leaves the group"), acts)
+            draft.attempt(
+                Reason::Scaling,
+                allowed,
+                format!("{pod} leaves the group"),
+                acts,
+            )
         }
     }
 }
@@ -81,15 +106,32 @@ pub(super) fn release_claims(view: &View<'_>, draft: &mut Draft) {
     if view.desired.valid.when_scaled() != RetentionPolicy::Delete || view.lead.is_none() {
         return;
     }
-    let Some(replicas) = view.replicas().filter(|replicas| *replicas == draft.pool.replicas) else { return };
+    let Some(replicas) = view
+        .replicas()
+        .filter(|replicas| *replicas == draft.pool.replicas)
+    else {
+        return;
+    };
     for (ordinal, member) in view.members.range(replicas.max(view.floor())..) {
-        let Some(claim) = member.claim.filter(|claim| view.is_ours(claim)) else { continue };
+        let Some(claim) = member.claim.filter(|claim| view.is_ours(claim)) else {
+            continue;
+        };
         let gone = member.pod.is_none() && claim.metadata.deletion_timestamp.is_none();
         let known = marks::get(member, marks::GROUP_MARK).is_some();
         if let (true, Some(name), Some(uid)) = (gone, &claim.metadata.name, &claim.metadata.uid) {
-            draft.actions.push(Action::DeleteClaim { name: name.clone(), uid: uid.clone() });
-            let what = if known { "its volume is deleted, as spec.storage.retention says" } else { "its unused volume is deleted" };
-            draft.tell(Reason::Scaling, format!("{} was scaled in: {what}", view.pod_name(*ordinal)));
+            draft.actions.push(Action::DeleteClaim {
+                name: name.clone(),
+                uid: uid.clone(),
+            });
+            let what = if known {
+                "its volume is deleted, as spec.storage.retention says"
+            } else {
+                "its unused volume is deleted"
+            };
+            draft.tell(
+                Reason::Scaling,
+                format!("{} was scaled in: {what}", view.pod_name(*ordinal)),
+            );
         }
     }
 }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use quorate_api::{
-    ConditionType, Endpoints, Member as MemberReport, RaftCluster, RaftClusterStatus, Rollout, condition, set_condition,
+    ConditionType, Endpoints, Member as MemberReport, RaftCluster, RaftClusterStatus, Rollout,
+    condition, set_condition,
 };
 use quorate_wire::{MemberState, Part};
 use serde_json::Value;
@@ -23,39 +24,66 @@ pub(super) fn status(view: &View<'_>, draft: &Draft) -> RaftClusterStatus {
     let mut status = RaftClusterStatus {
         observed_generation: view.desired.resource.metadata.generation,
         group: draft.group.clone(),
-        members: view.members.values().filter(|member| member.pod.is_some()).map(|member| report(view, member)).collect(),
+        members: view
+            .members
+            .values()
+            .filter(|member| member.pod.is_some())
+            .map(|member| report(view, member))
+            .collect(),
         leader: view.lead.as_ref().map(|lead| view.pod_name(lead.ordinal)),
         term: view.lead.as_ref().map(|lead| saturating(lead.term)),
-        endpoints: Endpoints { client: pods.filter_map(|pod| client_url(view, pod)).collect() },
+        endpoints: Endpoints {
+            client: pods.filter_map(|pod| client_url(view, pod)).collect(),
+        },
         rollout: rollout_report(view, draft),
-        current_version: documents().map(|document| document.version.clone()).min_by_key(|version| numbers(version)),
+        current_version: documents()
+            .map(|document| document.version.clone())
+            .min_by_key(|version| numbers(version)),
         insecure: documents().any(|document| document.insecure),
         ..old
     };
     conditions(view, draft, &mut status);
-    if condition(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True") {
+    if condition(&status.conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.status == "True")
+    {
         status.stable = Some(view.desired.valid.release().clone());
     }
     status
 }
 
 /// Adds what only applied objects can tell; `Ready` cannot be true of an object that its controller has not seen.
-pub(crate) fn finish(desired: &Desired<RaftClusters>, decision: &Decision, applied: &Objects<Applied>) -> Value {
-    let Ok(mut status) = serde_json::from_value::<RaftClusterStatus>(decision.status.clone()) else {
+pub(crate) fn finish(
+    desired: &Desired<RaftClusters>,
+    decision: &Decision,
+    applied: &Objects<Applied>,
+) -> Value {
+    let Ok(mut status) = serde_json::from_value::<RaftClusterStatus>(decision.status.clone())
+    else {
         return decision.status.clone();
     };
     let identity = desired.valid.identity();
     let selector = identity.selector(POOL);
-    status.selector = Some(selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","));
+    status.selector = Some(
+        selector
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join(","),
+    );
     if let Some(set) = applied.stateful_set(identity.name()) {
         let of_set = set.status.clone().unwrap_or_default();
         status.replicas = of_set.replicas;
         status.ready_replicas = of_set.ready_replicas.unwrap_or(0);
         if of_set.observed_generation != set.metadata.generation {
-            for ready in status.conditions.iter_mut().filter(|c| c.type_ == "Ready" && c.status == "True") {
+            for ready in status
+                .conditions
+                .iter_mut()
+                .filter(|c| c.type_ == "Ready" && c.status == "True")
+            {
                 ready.status = "False".into();
                 ready.reason = Reason::Waiting.name().into();
-                ready.message = "the StatefulSet's controller has not seen its latest spec yet".into();
+                ready.message =
+                    "the StatefulSet's controller has not seen its latest spec yet".into();
             }
         }
     }
@@ -67,10 +95,22 @@ pub(crate) fn invalid(resource: &RaftCluster, faults: &[Invalid], now: Timestamp
     let mut status = resource.status.clone().unwrap_or_default();
     let generation = resource.metadata.generation;
     status.observed_generation = generation;
-    let words = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let words = faults
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ");
     let mut set = |type_, value| {
         let reason = Reason::InvalidSpec.name();
-        set_condition(&mut status.conditions, type_, value, reason, &words, generation, Time(now));
+        set_condition(
+            &mut status.conditions,
+            type_,
+            value,
+            reason,
+            &words,
+            generation,
+            Time(now),
+        );
     };
     set(ConditionType::Progressing, false);
     set(ConditionType::Degraded, true);
@@ -81,61 +121,129 @@ pub(crate) fn invalid(resource: &RaftCluster, faults: &[Invalid], now: Timestamp
 fn conditions(view: &View<'_>, draft: &Draft, status: &mut RaftClusterStatus) {
     let generation = view.desired.resource.metadata.generation;
     let mut set = |type_, value, (reason, words): (Reason, String)| {
-        set_condition(&mut status.conditions, type_, value, reason.name(), &words, generation, Time(view.now));
+        set_condition(
+            &mut status.conditions,
+            type_,
+            value,
+            reason.name(),
+            &words,
+            generation,
+            Time(view.now),
+        );
     };
     let progressing = match &draft.busy {
         Some((reason, words)) => (!matches!(reason, Reason::Paused), (*reason, words.clone())),
-        None => (false, (Reason::AsSpecified, "nothing is being changed".to_owned())),
+        None => (
+            false,
+            (Reason::AsSpecified, "nothing is being changed".to_owned()),
+        ),
     };
-    set(ConditionType::Progressing, progressing.0, progressing.1.clone());
+    set(
+        ConditionType::Progressing,
+        progressing.0,
+        progressing.1.clone(),
+    );
     match trouble(view, draft) {
         Some(trouble) => set(ConditionType::Degraded, true, trouble),
-        None => set(ConditionType::Degraded, false, (Reason::Healthy, "nothing is wrong".to_owned())),
+        None => set(
+            ConditionType::Degraded,
+            false,
+            (Reason::Healthy, "nothing is wrong".to_owned()),
+        ),
     }
     match unready(view, draft) {
-        None => set(ConditionType::Ready, true, (Reason::AsSpecified, format!("{} members vote", view.wanted()))),
+        None => set(
+            ConditionType::Ready,
+            true,
+            (
+                Reason::AsSpecified,
+                format!("{} members vote", view.wanted()),
+            ),
+        ),
         Some(why) => set(ConditionType::Ready, false, why),
     }
 }
 
 /// What needs a repair or a person.
 fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
-    let foreign = draft.refusals.iter().find(|refused| refused.refusal == Refusal::ForeignClaim);
+    let foreign = draft
+        .refusals
+        .iter()
+        .find(|refused| refused.refusal == Refusal::ForeignClaim);
     if let Some(foreign) = foreign {
         return Some((Reason::ForeignClaim, foreign.message.clone()));
     }
     let is_formed = draft.group.as_ref().is_some_and(|group| group.formed);
-    let damaged = view.members.values().find(|member| member.state() == Some(MemberState::Damaged));
+    let damaged = view
+        .members
+        .values()
+        .find(|member| member.state() == Some(MemberState::Damaged));
     if let Some(damaged) = damaged {
-        let why = damaged.status.and_then(|status| status.reason.clone()).unwrap_or_default();
-        return Some((Reason::MemberDamaged, format!("{} is damaged: {why}", view.pod_name(damaged.ordinal))));
+        let why = damaged
+            .status
+            .and_then(|status| status.reason.clone())
+            .unwrap_or_default();
+        return Some((
+            Reason::MemberDamaged,
+            format!("{} is damaged: {why}", view.pod_name(damaged.ordinal)),
+        ));
     }
     if let Some(ordinal) = draft.stopped {
         let (pod, member) = (view.pod_name(ordinal), view.member(ordinal));
         let why = member.silence.unwrap_or("it does not catch up");
-        let words = format!("the upgrade stopped at {pod}: {why}. See its log; go back to the earlier spec, or correct it");
+        let words = format!(
+            "the upgrade stopped at {pod}: {why}. See its log; go back to the earlier spec, or correct it"
+        );
         return Some((Reason::UpgradeStopped, words));
     }
     let Some(lead) = view.lead.as_ref().filter(|_| is_formed) else {
-        return is_formed.then(|| (Reason::NoLeader, "no member leads with a quorum behind it".to_owned()));
+        return is_formed.then(|| {
+            (
+                Reason::NoLeader,
+                "no member leads with a quorum behind it".to_owned(),
+            )
+        });
     };
-    let unhealthy: Vec<_> = lead.voters().filter(|voter| !lead.healthy.contains(voter.id.as_str())).collect();
-    let is_upgrading = draft.busy.as_ref().is_some_and(|(reason, _)| *reason == Reason::Upgrading);
+    let unhealthy: Vec<_> = lead
+        .voters()
+        .filter(|voter| !lead.healthy.contains(voter.id.as_str()))
+        .collect();
+    let is_upgrading = draft
+        .busy
+        .as_ref()
+        .is_some_and(|(reason, _)| *reason == Reason::Upgrading);
     if unhealthy.is_empty() || is_upgrading {
         return None;
     }
     let names: Vec<_> = unhealthy.iter().map(|voter| voter.name.as_str()).collect();
-    Some((Reason::MemberUnavailable, format!("not healthy, or not caught up: {}", names.join(", "))))
+    Some((
+        Reason::MemberUnavailable,
+        format!("not healthy, or not caught up: {}", names.join(", ")),
+    ))
 }
 
 /// Why the resource is not as specified, or does not serve.
 fn unready(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     let Some(lead) = &view.lead else {
         let is_formed = draft.group.as_ref().is_some_and(|group| group.formed);
-        let reason = if is_formed { Reason::NoLeader } else { Reason::Forming };
-        return Some((reason, draft.busy.as_ref().map_or_else(|| "no member leads".to_owned(), |(_, words)| words.clone())));
+        let reason = if is_formed {
+            Reason::NoLeader
+        } else {
+            Reason::Forming
+        };
+        return Some((
+            reason,
+            draft
+                .busy
+                .as_ref()
+                .map_or_else(|| "no member leads".to_owned(), |(_, words)| words.clone()),
+        ));
     };
-    if let Some((reason, words)) = draft.busy.as_ref().filter(|(reason, _)| *reason != Reason::Paused) {
+    if let Some((reason, words)) = draft
+        .busy
+        .as_ref()
+        .filter(|(reason, _)| *reason != Reason::Paused)
+    {
         return Some((*reason, words.clone()));
     }
     let (voters, healthy) = (lead.voters().count(), lead.healthy.len());
@@ -145,7 +253,11 @@ fn unready(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         return Some((Reason::MemberUnavailable, words));
     }
     let incomplete = view.current_revision() != view.update_revision();
-    if lead.is_changing() || incomplete || rollout::is_needed(view, draft) || view.replicas() != Some(view.wanted()) {
+    if lead.is_changing()
+        || incomplete
+        || rollout::is_needed(view, draft)
+        || view.replicas() != Some(view.wanted())
+    {
         return Some((Reason::Waiting, "a change is not complete".to_owned()));
     }
     None
@@ -153,7 +265,9 @@ fn unready(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
 
 fn report(view: &View<'_>, member: &Member<'_>) -> MemberReport {
     let name = view.pod_name(member.ordinal);
-    let configured = view.configured().find(|(_, configured)| Some(configured.id.as_str()) == member.id());
+    let configured = view
+        .configured()
+        .find(|(_, configured)| Some(configured.id.as_str()) == member.id());
     let group = member.group();
     let role = match (member.state(), group) {
         (Some(MemberState::Running), Some(group)) => format!("{:?}", group.role),
@@ -165,7 +279,9 @@ fn report(view: &View<'_>, member: &Member<'_>) -> MemberReport {
         incarnation: member.id().map(str::to_owned),
         role,
         term: group.map(|group| saturating(group.term)),
-        match_index: configured.and_then(|(_, configured)| configured.match_index).map(saturating),
+        match_index: configured
+            .and_then(|(_, configured)| configured.match_index)
+            .map(saturating),
         applied: group.map(|group| saturating(group.applied)),
         lag: group.map(|group| saturating(group.commit.saturating_sub(group.applied))),
         version: member.status.map(|status| status.version.clone()),
@@ -179,27 +295,57 @@ fn rollout_report(view: &View<'_>, draft: &Draft) -> Option<Rollout> {
         return None;
     }
     let updated = view.members.values().filter(|member| {
-        let voter = member.id().and_then(|id| view.part(id)).is_some_and(|part| part != Part::Learner);
-        !draft.publishes && voter && member.revision() == view.update_revision() && rollout::is_healthy(view, member)
+        let voter = member
+            .id()
+            .and_then(|id| view.part(id))
+            .is_some_and(|part| part != Part::Learner);
+        !draft.publishes
+            && voter
+            && member.revision() == view.update_revision()
+            && rollout::is_healthy(view, member)
     });
     let updated = i32::try_from(updated.count()).unwrap_or(i32::MAX);
-    Some(Rollout { target: view.desired.valid.release().clone(), updated, rejected_revision: None })
+    Some(Rollout {
+        target: view.desired.valid.release().clone(),
+        updated,
+        rejected_revision: None,
+    })
 }
 
 /// Where any program that can reach the pod's address finds its client listener.
 fn client_url(view: &View<'_>, pod: &Pod) -> Option<String> {
-    let address = pod.status.as_ref()?.pod_ip.as_deref().filter(|_| pod.metadata.deletion_timestamp.is_none())?;
+    let address = pod
+        .status
+        .as_ref()?
+        .pod_ip
+        .as_deref()
+        .filter(|_| pod.metadata.deletion_timestamp.is_none())?;
     let containers = &pod.spec.as_ref()?.containers;
-    let mut ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
-    let port = ports.find(|port| port.name.as_deref() == Some("client"))?.container_port;
-    let scheme = if view.desired.resource.spec.tls.is_some() { "https" } else { "http" };
-    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    let mut ports = containers
+        .iter()
+        .flat_map(|container| container.ports.iter().flatten());
+    let port = ports
+        .find(|port| port.name.as_deref() == Some("client"))?
+        .container_port;
+    let scheme = if view.desired.resource.spec.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let host = if address.contains(':') {
+        format!("[{address}]")
+    } else {
+        address.to_owned()
+    };
     Some(format!("{scheme}://{host}:{port}"))
 }
 
 /// The numbers in a version, to compare by.
 fn numbers(version: &str) -> Vec<u64> {
-    version.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+    version
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .collect()
 }
 
 fn saturating(number: u64) -> i64 {

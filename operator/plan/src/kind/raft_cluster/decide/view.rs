@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use quorate_wire::{ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part, Role};
+use quorate_wire::{
+    ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part, Role,
+};
 
 use super::super::RaftClusters;
 use super::marks;
@@ -78,7 +80,14 @@ impl<'a> View<'a> {
             member.ordinal = *ordinal;
         }
         let lead = lead(name, &members);
-        View { desired, now, behind: &observed.behind, set: observed.stateful_sets.get(name), members, lead }
+        View {
+            desired,
+            now,
+            behind: &observed.behind,
+            set: observed.stateful_sets.get(name),
+            members,
+            lead,
+        }
     }
 
     /// How many members are wanted.
@@ -102,7 +111,9 @@ impl<'a> View<'a> {
     /// The living StatefulSet's partition.
     pub fn partition(&self) -> i32 {
         let strategy = self.spec().and_then(|spec| spec.update_strategy.as_ref());
-        strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).unwrap_or(0)
+        strategy
+            .and_then(|strategy| strategy.rolling_update.as_ref()?.partition)
+            .unwrap_or(0)
     }
 
     pub fn current_revision(&self) -> Option<&'a str> {
@@ -116,13 +127,19 @@ impl<'a> View<'a> {
     /// Whether the StatefulSet's controller has seen the latest spec: until then its status speaks of another one.
     pub fn set_is_synced(&self) -> bool {
         self.set.is_none_or(|set| {
-            let seen = set.status.as_ref().and_then(|status| status.observed_generation);
+            let seen = set
+                .status
+                .as_ref()
+                .and_then(|status| status.observed_generation);
             seen == set.metadata.generation
         })
     }
 
     pub fn member(&self, ordinal: i32) -> Member<'a> {
-        self.members.get(&ordinal).copied().unwrap_or(Member { ordinal, ..Member::default() })
+        self.members.get(&ordinal).copied().unwrap_or(Member {
+            ordinal,
+            ..Member::default()
+        })
     }
 
     /// Everyone in the configuration, with the ordinal in the name.
@@ -137,28 +154,40 @@ impl<'a> View<'a> {
 
     /// The part of an identity in the configuration.
     pub fn part(&self, id: &str) -> Option<Part> {
-        self.configured().find(|(_, member)| member.id == id).map(|(_, member)| member.part)
+        self.configured()
+            .find(|(_, member)| member.id == id)
+            .map(|(_, member)| member.part)
     }
 
     /// One more than the highest ordinal that the group counts on. Without a leader the marked claims speak for it.
     pub fn floor(&self) -> i32 {
         let highest = match self.lead {
             Some(_) => self.configured().map(|(ordinal, _)| ordinal).max(),
-            None => self.members.values().filter(|member| marks::is_counted(*member)).map(|member| member.ordinal).max(),
+            None => self
+                .members
+                .values()
+                .filter(|member| marks::is_counted(*member))
+                .map(|member| member.ordinal)
+                .max(),
         };
         highest.map_or(0, |ordinal| ordinal + 1)
     }
 
     /// Whether the claim was made for this very resource.
     pub fn is_ours(&self, claim: &PersistentVolumeClaim) -> bool {
-        let owner = claim.metadata.labels.as_ref().and_then(|labels| labels.get(OWNER_UID));
+        let owner = claim
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(OWNER_UID));
         owner.is_some_and(|owner| owner == self.desired.valid.identity().uid())
     }
 }
 
 impl<'a> Member<'a> {
     pub fn is_terminating(&self) -> bool {
-        self.pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())
+        self.pod
+            .is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())
     }
 
     pub fn state(&self) -> Option<MemberState> {
@@ -196,7 +225,13 @@ impl<'a> Lead<'a> {
 
     /// Whether the healthy voters would be a quorum of the configuration that a removal leads to.
     pub fn has_quorum_after_removing(&self, id: &str) -> bool {
-        let left: Vec<_> = self.configuration.members.iter().filter(|member| member.id != id).cloned().collect();
+        let left: Vec<_> = self
+            .configuration
+            .members
+            .iter()
+            .filter(|member| member.id != id)
+            .cloned()
+            .collect();
         self.suffices(&left, |member| self.healthy.contains(member.id.as_str()))
     }
 
@@ -207,10 +242,16 @@ impl<'a> Lead<'a> {
         for member in grown.iter_mut().filter(|member| member.id == id) {
             member.part = Part::Voter;
         }
-        self.suffices(&grown, |member| self.healthy.contains(member.id.as_str()) || member.id == id)
+        self.suffices(&grown, |member| {
+            self.healthy.contains(member.id.as_str()) || member.id == id
+        })
     }
 
-    fn suffices(&self, members: &[ConfiguredMember], counts: impl Fn(&ConfiguredMember) -> bool) -> bool {
+    fn suffices(
+        &self,
+        members: &[ConfiguredMember],
+        counts: impl Fn(&ConfiguredMember) -> bool,
+    ) -> bool {
         is_quorum(members, counts)
     }
 
@@ -220,19 +261,28 @@ impl<'a> Lead<'a> {
     }
 
     pub fn voters(&self) -> impl Iterator<Item = &'a ConfiguredMember> {
-        self.configuration.members.iter().filter(|member| member.part != Part::Learner)
+        self.configuration
+            .members
+            .iter()
+            .filter(|member| member.part != Part::Learner)
     }
 
     /// Whether the leader holds this learner to be caught up.
     pub fn holds_caught_up(&self, id: &str) -> bool {
-        self.configuration.members.iter().any(|member| member.id == id && member.caught_up == Some(true))
+        self.configuration
+            .members
+            .iter()
+            .any(|member| member.id == id && member.caught_up == Some(true))
     }
 }
 
 /// Whether those who count are more than half of each half of a configuration that has any voters.
 fn is_quorum(members: &[ConfiguredMember], counts: impl Fn(&ConfiguredMember) -> bool) -> bool {
     [Part::Outgoing, Part::Incoming].into_iter().all(|half| {
-        let voters: Vec<_> = members.iter().filter(|member| member.part == Part::Voter || member.part == half).collect();
+        let voters: Vec<_> = members
+            .iter()
+            .filter(|member| member.part == Part::Voter || member.part == half)
+            .collect();
         let counted = voters.iter().filter(|member| counts(member)).count();
         counted * 2 > voters.len()
     })
@@ -274,27 +324,52 @@ fn fresh<'a>(
 
 /// The leader of the highest term, if a quorum of its configuration says in this very observation that it follows.
 fn lead<'a>(name: &str, members: &BTreeMap<i32, Member<'a>>) -> Option<Lead<'a>> {
-    let leading = members.values().filter(|member| member.state() == Some(MemberState::Running));
-    let leading = leading.filter(|member| member.group().is_some_and(|group| group.role == Role::Leader));
+    let leading = members
+        .values()
+        .filter(|member| member.state() == Some(MemberState::Running));
+    let leading = leading.filter(|member| {
+        member
+            .group()
+            .is_some_and(|group| group.role == Role::Leader)
+    });
     let leader = leading.max_by_key(|member| member.group().map_or(0, |group| group.term))?;
     let (id, group) = (leader.id()?, leader.group()?);
     let of = |configured: &ConfiguredMember| {
         let seen = members.get(&ordinal(name, &configured.name)?)?;
-        (seen.id() == Some(configured.id.as_str()) && seen.state() == Some(MemberState::Running)).then_some(*seen)
+        (seen.id() == Some(configured.id.as_str()) && seen.state() == Some(MemberState::Running))
+            .then_some(*seen)
     };
     let follows = |configured: &ConfiguredMember| {
-        of(configured).and_then(|seen| seen.group()).is_some_and(|seen| {
-            seen.term == group.term && (seen.leader.as_deref() == Some(id) || configured.id == id)
-        })
+        of(configured)
+            .and_then(|seen| seen.group())
+            .is_some_and(|seen| {
+                seen.term == group.term
+                    && (seen.leader.as_deref() == Some(id) || configured.id == id)
+            })
     };
     if !is_quorum(&group.configuration.members, follows) {
         return None;
     }
     let is_healthy = |configured: &&ConfiguredMember| {
-        let ready = of(configured).and_then(|seen| seen.status).is_some_and(|status| status.ready);
+        let ready = of(configured)
+            .and_then(|seen| seen.status)
+            .is_some_and(|status| status.ready);
         ready && follows(configured) && (configured.id == id || configured.caught_up == Some(true))
     };
-    let voters = group.configuration.members.iter().filter(|member| member.part != Part::Learner);
-    let healthy = voters.filter(is_healthy).map(|member| member.id.as_str()).collect();
-    Some(Lead { ordinal: leader.ordinal, id, term: group.term, configuration: &group.configuration, healthy })
+    let voters = group
+        .configuration
+        .members
+        .iter()
+        .filter(|member| member.part != Part::Learner);
+    let healthy = voters
+        .filter(is_healthy)
+        .map(|member| member.id.as_str())
+        .collect();
+    Some(Lead {
+        ordinal: leader.ordinal,
+        id,
+        term: group.term,
+        configuration: &group.configuration,
+        healthy,
+    })
 }
