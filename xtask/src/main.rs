@@ -2,8 +2,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod arrows;
+mod bench;
 // Not `gen`, which is a keyword now.
 mod generate;
+mod variants;
 
 use std::path::{Path, PathBuf};
 
@@ -28,12 +30,20 @@ enum Task {
     /// Checks which crate may use which (DESIGN section 1), what the simulator links and what shipped binaries hold.
     #[command(after_help = "Example:\n  cargo xtask arrows")]
     Arrows,
+    /// Builds the other builds of a member that the tests on processes start, and then the shipped one.
+    #[command(after_help = "Example:\n  cargo xtask variants quorate-raft-cluster")]
+    Variants(variants::Variants),
+    /// Measures.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> Result<()> {
     match Xtask::parse().task {
         Task::Gen(task) => task.run(&root()?),
         Task::Arrows => arrows::run(&root()?),
+        Task::Variants(task) => task.run(&root()?),
+        Task::Bench(task) => task.run(&root()?),
     }
 }
 
@@ -44,4 +54,14 @@ fn root() -> Result<PathBuf> {
         .parent()
         .context("xtask lies in the workspace")?
         .to_owned())
+}
+
+/// Where release binaries are built to.
+fn release_folder(root: &Path) -> Result<PathBuf> {
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .current_dir(root)
+        .no_deps()
+        .exec()
+        .context("cargo metadata failed")?;
+    Ok(metadata.target_directory.join("release").into())
 }

@@ -12,29 +12,49 @@ const VARIANTS: [(&str, &str, Option<&str>); 3] = [
     ("unsynced", "unsafe-no-sync", None),
     ("broken", "broken-build", Some("0.3.0")),
 ];
-const PACKAGE: &str = "quorate-raft-cluster";
 
-/// Builds them all, and the shipped one last, so that the plain binary is what a user gets.
-pub fn run() -> Result<()> {
-    let release = crate::release_folder()?;
-    for (name, features, version) in VARIANTS {
-        build(features, version)?;
-        let folder = release.join("variants").join(name);
-        std::fs::create_dir_all(&folder)?;
-        copy(&release.join(PACKAGE), &folder.join(PACKAGE))?;
-    }
-    build("", None)
+/// Which member to build.
+#[derive(Debug, clap::Args)]
+pub struct Variants {
+    /// The member's package, which is its binary's name too.
+    package: String,
 }
 
-fn build(features: &str, version: Option<&str>) -> Result<()> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--release", "--locked", "--package", PACKAGE, "--features", features]);
-    match version {
-        Some(version) => cargo.env("QUORATE_BUILD_VERSION", version),
-        None => cargo.env_remove("QUORATE_BUILD_VERSION"),
-    };
-    ensure!(cargo.status().context("cannot run cargo")?.success(), "the build of {PACKAGE} [{features}] failed");
-    Ok(())
+impl Variants {
+    /// Builds them all, and the shipped one last, so that the plain binary is what a user gets.
+    pub fn run(&self, root: &Path) -> Result<()> {
+        let release = crate::release_folder(root)?;
+        for (name, features, version) in VARIANTS {
+            self.build(root, features, version)?;
+            let folder = release.join("variants").join(name);
+            std::fs::create_dir_all(&folder)?;
+            copy(&release.join(&self.package), &folder.join(&self.package))?;
+        }
+        self.build(root, "", None)
+    }
+
+    fn build(&self, root: &Path, features: &str, version: Option<&str>) -> Result<()> {
+        let package = &self.package;
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(root).args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            package,
+            "--features",
+            features,
+        ]);
+        match version {
+            Some(version) => cargo.env("QUORATE_BUILD_VERSION", version),
+            None => cargo.env_remove("QUORATE_BUILD_VERSION"),
+        };
+        ensure!(
+            cargo.status().context("cannot run cargo")?.success(),
+            "the build of {package} [{features}] failed"
+        );
+        Ok(())
+    }
 }
 
 /// By rename: a process may still run the old file.

@@ -72,7 +72,14 @@ impl Load {
             latency_us.add(one)?;
             failed += bad;
         }
-        Ok(Report { load: self, took: time, latency_us, failed, server_cpu, rss_max_bytes: usage::rss_max(pids)? })
+        Ok(Report {
+            load: self,
+            took: time,
+            latency_us,
+            failed,
+            server_cpu,
+            rss_max_bytes: usage::rss_max(pids)?,
+        })
     }
 
     async fn client(
@@ -99,7 +106,9 @@ impl Load {
                 return Ok((latency, failed));
             }
             sent += 1;
-            let ok = self.one(&host, &mut connection, rng.u64(..KEYS), &value).await?;
+            let ok = self
+                .one(&host, &mut connection, rng.u64(..KEYS), &value)
+                .await?;
             if from >= start && Instant::now() <= end {
                 if ok {
                     latency.record(from.elapsed().as_micros() as u64)?;
@@ -117,7 +126,11 @@ impl Load {
         key: u64,
         value: &Bytes,
     ) -> Result<bool> {
-        let (method, body) = if self.write { (Method::PUT, value.clone()) } else { (Method::GET, Bytes::new()) };
+        let (method, body) = if self.write {
+            (Method::PUT, value.clone())
+        } else {
+            (Method::GET, Bytes::new())
+        };
         let request = Request::builder()
             .method(method)
             .uri(format!("/kv/k{key:07}"))
@@ -133,8 +146,13 @@ impl Load {
 }
 
 async fn connect(endpoint: &str) -> Result<(String, SendRequest<Full<Bytes>>)> {
-    let host = endpoint.strip_prefix("http://").context("the bench speaks plain HTTP")?.to_owned();
-    let stream = TcpStream::connect(&host).await.with_context(|| format!("cannot connect to {host}"))?;
+    let host = endpoint
+        .strip_prefix("http://")
+        .context("the bench speaks plain HTTP")?
+        .to_owned();
+    let stream = TcpStream::connect(&host)
+        .await
+        .with_context(|| format!("cannot connect to {host}"))?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
@@ -152,7 +170,16 @@ impl Report {
     pub fn header() -> String {
         format!(
             "{:<6} {:<7} {:>7} {:>9} {:>8} {:>8} {:>8} {:>11} {:>9} {:>6}",
-            "what", "loop", "clients", "per s", "p50 ms", "p99 ms", "max ms", "CPU us/op", "RSS MB", "failed"
+            "what",
+            "loop",
+            "clients",
+            "per s",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            "CPU us/op",
+            "RSS MB",
+            "failed"
         )
     }
 

@@ -6,7 +6,7 @@ mod probe;
 mod usage;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -24,7 +24,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     /// Three members of a RaftCluster under closed and open loops, and failover times.
-    #[command(after_help = "Example:\n  cargo xtask bench raft-cluster --seconds 10 --clients 1,100 --failovers 5")]
+    #[command(
+        after_help = "Example:\n  cargo xtask bench raft-cluster --seconds 10 --clients 1,100 --failovers 5"
+    )]
     RaftCluster(Options),
 }
 
@@ -48,15 +50,21 @@ pub struct Options {
     output: Option<PathBuf>,
 }
 
-/// Runs it.
-pub fn run(bench: &Bench) -> Result<()> {
-    let Bench::RaftCluster(options) = bench;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let text = raft_cluster(options, &runtime)?;
-    if let Some(path) = &options.output {
-        std::fs::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+impl Bench {
+    /// Runs it.
+    pub fn run(&self, root: &Path) -> Result<()> {
+        let Self::RaftCluster(options) = self;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let text = raft_cluster(root, options, &runtime)?;
+        if let Some(path) = &options.output {
+            std::fs::write(path, &text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A report that is printed while it grows.
@@ -70,10 +78,16 @@ impl Out {
     }
 }
 
-fn raft_cluster(options: &Options, runtime: &tokio::runtime::Runtime) -> Result<String> {
-    let release = crate::release_folder()?;
+fn raft_cluster(
+    root: &Path,
+    options: &Options,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<String> {
+    let release = crate::release_folder(root)?;
     // Beside the binaries: the same disk as a user's, and not a tmpfs.
-    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&release)?;
+    let folder = tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(&release)?;
     let mut out = Out(String::new());
     out.line(&format!(
         "RaftCluster, 3 members, {} cores, fsync on, 8 B keys, {} B values, requests spread over the members",
@@ -81,7 +95,12 @@ fn raft_cluster(options: &Options, runtime: &tokio::runtime::Runtime) -> Result<
         options.value_bytes
     ))?;
     out.line(&probe::fsync(folder.path(), "before")?)?;
-    let up = Up::start(&release.join("quorate"), &folder.path().join("s"), &["-f", "examples/raft-cluster.yaml"])?;
+    let resource = root.join("examples/raft-cluster.yaml");
+    let up = Up::start(
+        &release.join("quorate"),
+        &folder.path().join("s"),
+        &["-f", resource.to_str().context("a path in UTF-8")?],
+    )?;
     up.wait_ready(KIND, NAME, DEADLINE)?;
     let endpoints = up.endpoints(KIND, NAME)?;
     let pids: Vec<i32> = up.members()?.iter().map(|m| m.pid).collect();
@@ -89,8 +108,17 @@ fn raft_cluster(options: &Options, runtime: &tokio::runtime::Runtime) -> Result<
     let mut at_100 = None;
     for write in [true, false] {
         for clients in &options.clients {
-            let load = Load { clients: *clients, write, value_bytes: options.value_bytes, pace: Pace::Closed };
-            let report = runtime.block_on(load.run(&endpoints, &pids, Duration::from_secs(options.seconds)))?;
+            let load = Load {
+                clients: *clients,
+                write,
+                value_bytes: options.value_bytes,
+                pace: Pace::Closed,
+            };
+            let report = runtime.block_on(load.run(
+                &endpoints,
+                &pids,
+                Duration::from_secs(options.seconds),
+            ))?;
             if write && *clients >= 100 && at_100.is_none() {
                 at_100 = Some(report.per_second());
             }
@@ -99,10 +127,21 @@ fn raft_cluster(options: &Options, runtime: &tokio::runtime::Runtime) -> Result<
     }
     // An open loop at half of what the closed one reached shows the latency that a queue does not hide.
     for share in [0.5, 0.8] {
-        let Some(rate) = at_100.map(|r| r * share) else { break };
+        let Some(rate) = at_100.map(|r| r * share) else {
+            break;
+        };
         let pace = Pace::Open { per_second: rate };
-        let load = Load { clients: 256, write: true, value_bytes: options.value_bytes, pace };
-        out.line(&runtime.block_on(load.run(&endpoints, &pids, Duration::from_secs(options.seconds)))?.line())?;
+        let load = Load {
+            clients: 256,
+            write: true,
+            value_bytes: options.value_bytes,
+            pace,
+        };
+        out.line(
+            &runtime
+                .block_on(load.run(&endpoints, &pids, Duration::from_secs(options.seconds)))?
+                .line(),
+        )?;
     }
     failovers(options.failovers, &up, runtime, &mut out)?;
     drop(up);
@@ -111,7 +150,12 @@ fn raft_cluster(options: &Options, runtime: &tokio::runtime::Runtime) -> Result<
 }
 
 /// Kills the leader again and again; the time without writes that eight clients see each time.
-fn failovers(count: usize, up: &Up, runtime: &tokio::runtime::Runtime, out: &mut Out) -> Result<()> {
+fn failovers(
+    count: usize,
+    up: &Up,
+    runtime: &tokio::runtime::Runtime,
+    out: &mut Out,
+) -> Result<()> {
     if count == 0 {
         return Ok(());
     }
@@ -128,7 +172,12 @@ fn failovers(count: usize, up: &Up, runtime: &tokio::runtime::Runtime, out: &mut
         while Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
-        gaps.push(clients.recorder().longest_without_writes(from, clients.recorder().now()) as f64 / 1e6);
+        gaps.push(
+            clients
+                .recorder()
+                .longest_without_writes(from, clients.recorder().now()) as f64
+                / 1e6,
+        );
     }
     runtime.block_on(clients.stop());
     gaps.sort_by(f64::total_cmp);

@@ -27,6 +27,12 @@ pub fn fsync(folder: &Path, when: &str) -> Result<String> {
         at = (at + WRITE_BYTES as u64) % (15 << 20);
     }
     std::fs::remove_file(&path)?;
-    let (rate, ms) = (times.len() as f64 / FOR.as_secs_f64(), |q| times.value_at_quantile(q) as f64 / 1000.0);
-    Ok(format!("fdatasync of 2 KiB {when}: {rate:.0}/s, p50 {:.2} ms, p99 {:.2} ms", ms(0.5), ms(0.99)))
+    let (rate, ms) = (times.len() as f64 / FOR.as_secs_f64(), |q| {
+        times.value_at_quantile(q) as f64 / 1000.0
+    });
+    Ok(format!(
+        "fdatasync of 2 KiB {when}: {rate:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
+        ms(0.5),
+        ms(0.99)
+    ))
 }
