@@ -9,7 +9,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
 up: ## Build, start examples/raft-cluster.yaml on this machine and show it live
-	@$(prepare) && cargo build --release --locked --package quorate-cli --package quorate-raft-cluster
+	@$(prepare) && cargo build --release --locked --workspace --bins
 	@$(prepare) && exec "$$CARGO_TARGET_DIR/release/quorate" up -f examples/raft-cluster.yaml
 
 test: ## Run every check and test

@@ -147,7 +147,7 @@ pub(crate) struct DeleteArgs {
     /// Where they live.
     #[arg(short, long, default_value = "default")]
     pub namespace: String,
-    /// Returns at once, while a pod may still be ending.
+    /// Returns at once, not when the object is gone.
     #[arg(long)]
     pub no_wait: bool,
 }

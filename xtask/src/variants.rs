@@ -36,15 +36,20 @@ impl Variants {
     fn build(&self, root: &Path, features: &str, version: Option<&str>) -> Result<()> {
         let package = &self.package;
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root).args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            package,
-            "--features",
-            features,
-        ]);
+        // The workspace's own selection: with another one, features of dependencies and so all of them would differ.
+        cargo
+            .current_dir(root)
+            .args(["build", "--release", "--locked", "--workspace"]);
+        cargo.args(["--bin", package]);
+        // `cargo run` told us of this package; ring's build script would take that for a change, and all above it too.
+        let ours =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
+            cargo.env_remove(name);
+        }
+        if !features.is_empty() {
+            cargo.args(["--features", &format!("{package}/{features}")]);
+        }
         match version {
             Some(version) => cargo.env("QUORATE_BUILD_VERSION", version),
             None => cargo.env_remove("QUORATE_BUILD_VERSION"),

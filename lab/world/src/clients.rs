@@ -30,7 +30,7 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        let (rest, timeout) = (Duration::from_millis(4), Duration::from_secs(5));
+        let (rest, timeout) = (Duration::from_millis(4), Duration::from_secs(2));
         Self {
             clients: 8,
             keys: 40,
