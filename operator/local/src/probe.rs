@@ -191,7 +191,8 @@ mod tests {
         {
             let answer = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                stream.read(&mut [0; 1024]).await.unwrap();
+                let asked = stream.read(&mut [0; 1024]).await.unwrap();
+                assert!(asked > 0);
                 stream
                     .write_all(
                         format!(

@@ -521,7 +521,10 @@ mod tests {
             .unwrap();
         drop(store);
         let store = Store::open(temp.path()).unwrap();
-        assert_eq!(store.list("configmaps", None), [edited.clone()]);
+        assert_eq!(
+            store.list("configmaps", None),
+            std::slice::from_ref(&edited)
+        );
         assert!(store.version() >= version_of(&edited));
         // A new version is new even if the clock was set back.
         let again = store.replace("configmaps", config_map("a", "2")).unwrap();

@@ -370,7 +370,7 @@ mod tests {
             tree.crash(Crash::Tear(seed));
             let left = tree.read(f, 0, 2000).unwrap();
             assert!(
-                left.len() % SECTOR == 0
+                left.len().is_multiple_of(SECTOR)
                     && left.chunks(SECTOR).all(|s| s.iter().all(|b| *b == s[0]))
             );
             kept[usize::from(left.contains(&1))] = true;
