@@ -181,7 +181,7 @@ fn next_steps(sort: &ResourceType, resource: &Value) -> Vec<String> {
     );
     lines.push(format!("  quorate get {} {name} -o yaml", sort.singular));
     lines.push(format!(
-        "  quorate scale {}/{name} --members N",
+        "  quorate scale {}/{name} --replicas N",
         sort.singular
     ));
     lines
