@@ -241,6 +241,9 @@ impl World {
     fn crash(&mut self, id: MemberId) {
         if let Some(member) = self.members.get_mut(&id).and_then(Option::take) {
             self.reached.crashes += 1;
+            if self.rng.bool() {
+                self.network.retain(|(from, _, _)| *from != id);
+            }
             self.reached.lost_writes += member.writes.len() as u64;
             self.disks.insert(id, member.disk);
             self.reads.retain(|(at, _), _| *at != id);
