@@ -117,6 +117,7 @@ impl Net {
             id: MemberId(0),
             cluster: CLUSTER.into(),
             fresh: true,
+            begun: false,
             set_aside: None,
             damage: None,
         };
