@@ -24,6 +24,9 @@ pub struct Identity {
     pub cluster: String,
     /// True when the disk was empty, or has just been emptied: the state store must be empty too.
     pub fresh: bool,
+    /// True when it has had a log on this disk. Before that it has promised nothing to anybody; after it, a disk
+    /// without a log has lost its votes.
+    pub begun: bool,
     /// The removed identity whose data was just set aside.
     pub set_aside: Option<MemberId>,
     /// Why the identity cannot be trusted.
@@ -77,6 +80,7 @@ pub fn open_identity(
             id: MemberId(0),
             cluster: cluster.into(),
             fresh: false,
+            begun: true,
             set_aside: None,
             damage: Some(damage),
         });
@@ -94,12 +98,14 @@ pub fn open_identity(
                 cluster: cluster.into(),
                 id: drawn.0,
                 earlier: Vec::new(),
+                begun: false,
             },
         )?;
         return Ok(Identity {
             id: drawn,
             cluster: cluster.into(),
             fresh: true,
+            begun: false,
             set_aside: None,
             damage: None,
         });
@@ -118,6 +124,7 @@ pub fn open_identity(
             id,
             cluster: found.cluster,
             fresh: false,
+            begun: found.begun,
             set_aside: None,
             damage: None,
         });
@@ -127,6 +134,7 @@ pub fn open_identity(
         id: drawn,
         cluster: cluster.into(),
         fresh: true,
+        begun: false,
         set_aside: Some(id),
         damage: None,
     })
@@ -140,6 +148,30 @@ pub(crate) fn mark_removed(disk: &dyn FileSystem, id: MemberId) -> Result<(), At
         VERSION,
         &id.0.to_be_bytes(),
     )
+}
+
+/// Notes durably that the identity's log is on the disk, before the member takes part in anything.
+pub(crate) fn begin(disk: &dyn FileSystem, identity: &Identity) -> Result<(), IdentityError> {
+    if identity.begun {
+        return Ok(());
+    }
+    match read(disk) {
+        Ok(Some(found)) if found.id == identity.id.0 => {
+            write(
+                disk,
+                &OnDisk {
+                    begun: true,
+                    ..found
+                },
+            )?;
+            Ok(())
+        }
+        Err(ReadError::Io(error)) => Err(error.into()),
+        Ok(_) | Err(ReadError::Damaged(_)) => {
+            let why = "the identity changed while the member started";
+            Err(io::Error::other(why).into())
+        }
+    }
 }
 
 /// The identity on a disk that [`open_identity`] has opened.
@@ -174,6 +206,7 @@ fn set_aside(disk: &dyn FileSystem, found: OnDisk, drawn: MemberId) -> Result<()
             cluster: found.cluster,
             id: drawn.0,
             earlier,
+            begun: false,
         },
     )?;
     for name in disk.list(Path::new(""))? {
@@ -195,6 +228,8 @@ struct OnDisk {
     /// Identities whose data was set aside, the latest first.
     #[prost(fixed64, repeated, tag = "3")]
     earlier: Vec<u64>,
+    #[prost(bool, tag = "4")]
+    begun: bool,
 }
 
 enum ReadError {

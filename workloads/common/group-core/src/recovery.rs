@@ -11,7 +11,7 @@ use quorate_store::{
 use crate::GroupId;
 use crate::config::{Config, ConfigError};
 use crate::group::Start;
-use crate::identity::Identity;
+use crate::identity::{self, Identity, IdentityError};
 use crate::install;
 use crate::keys;
 use crate::log_writer::LogWriter;
@@ -40,6 +40,9 @@ pub enum RecoverError {
     /// The disk refused; it may be in order the next time.
     #[error(transparent)]
     Log(LogError),
+    /// The disk refused; it may be in order the next time.
+    #[error(transparent)]
+    Identity(IdentityError),
     /// The disk refused; it may be in order the next time.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -88,6 +91,12 @@ impl From<LogError> for Trouble {
     }
 }
 
+impl From<IdentityError> for Trouble {
+    fn from(error: IdentityError) -> Self {
+        Self::Error(RecoverError::Identity(error))
+    }
+}
+
 impl From<StateError> for Trouble {
     fn from(error: StateError) -> Self {
         match error {
@@ -125,11 +134,9 @@ fn read(
         .map_err(RecoverError::from)
         .map_err(Trouble::Error)?
         .is_empty();
-    if !has_log && !stored.is_empty() {
+    if !has_log && (identity.begun || !stored.is_empty()) {
         // Its votes are gone with it.
-        return Err(Trouble::Damage(
-            "the log is missing, but there is state".into(),
-        ));
+        return Err(Trouble::Damage("the log is missing".into()));
     }
     let mut replay = Replay::default();
     let options = LogOptions {
@@ -137,6 +144,7 @@ fn read(
     };
     let visit = &mut |segment, bytes: &[u8]| replay.visit(segment, bytes);
     let (log, found) = SegmentLog::open(disk.clone(), paths::LOG, options, visit)?;
+    identity::begin(&**disk, identity)?;
     replay.index.touch(log.segment());
     let Replay {
         mut groups,

@@ -295,11 +295,25 @@ pub(crate) fn plain(reason: Refusal) -> Refused {
     }
 }
 
-/// The forwarded commands that came lately, per sender: one that comes twice is taken once. A transport of streams
-/// never delivers twice; a network that does is only recognised within the latest [`Seen::KEPT`] of a sender, in
-/// one term (a command of another term is refused anyway).
+/// Which copy of a forwarded command came. Networks repeat messages, and an answer must hold for every copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copy {
+    /// No other was taken here, and none will be but this one.
+    First,
+    /// One was seen before; its answer stands.
+    Again,
+    /// An earlier one may have been taken, so this one can be neither taken nor refused.
+    Unknown,
+}
+
+/// The forwarded commands that came lately, per sender, in the latest term that this member led in this life. It
+/// outlives the leadership: a copy that comes after it must not be refused when the first is in the log. A transport
+/// of streams never delivers twice; a network that does is only recognised within the latest [`Seen::KEPT`] of a
+/// sender.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
+    /// The term in which this life began: an earlier life may have led it, or any before it.
+    began_in: Term,
     term: Term,
     by: BTreeMap<MemberId, Recent>,
 }
@@ -312,18 +326,35 @@ struct Recent {
 
 impl Seen {
     const KEPT: usize = 4096;
+    const SENDERS: usize = 256;
 
-    /// Whether a command is seen for the first time.
-    pub(crate) fn first(&mut self, term: Term, from: MemberId, id: u64) -> bool {
+    pub(crate) fn new(began_in: Term) -> Self {
+        Self {
+            began_in,
+            ..Self::default()
+        }
+    }
+
+    /// Which copy this is of a command that was sent to the leader of `term`, which this member is if it `leads`.
+    pub(crate) fn copy(&mut self, leads: bool, term: Term, from: MemberId, id: u64) -> Copy {
+        if leads && term > self.term {
+            (self.term, self.by) = (term, BTreeMap::new());
+        }
         if term != self.term {
-            *self = Self {
-                term,
-                by: BTreeMap::new(),
+            // Of a term that this life never led, or led before any command came: nothing of it was taken.
+            let never_taken = term > self.term && term > self.began_in;
+            return if never_taken {
+                Copy::First
+            } else {
+                Copy::Unknown
             };
+        }
+        if self.by.len() >= Self::SENDERS && !self.by.contains_key(&from) {
+            return Copy::Unknown;
         }
         let recent = self.by.entry(from).or_default();
         if !recent.ids.insert(id) {
-            return false;
+            return Copy::Again;
         }
         recent.order.push_back(id);
         if recent.order.len() > Self::KEPT
@@ -331,7 +362,7 @@ impl Seen {
         {
             recent.ids.remove(&oldest);
         }
-        true
+        Copy::First
     }
 }
 
@@ -469,14 +500,36 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_comes_twice_in_a_term_is_seen() {
-        let mut seen = Seen::default();
-        assert!(seen.first(1, MemberId(2), 9) && seen.first(1, MemberId(3), 9));
-        assert!(!seen.first(1, MemberId(2), 9));
-        for id in 10..10 + Seen::KEPT as u64 {
-            assert!(seen.first(1, MemberId(2), id));
+    fn a_command_that_comes_twice_is_seen_for_as_long_as_its_first_copy_may_be_in_the_log() {
+        let mut seen = Seen::new(3);
+        let (b, c) = (MemberId(2), MemberId(3));
+        assert_eq!(seen.copy(true, 4, b, 9), Copy::First);
+        assert_eq!(seen.copy(true, 4, c, 9), Copy::First);
+        assert_eq!(seen.copy(true, 4, b, 9), Copy::Again);
+        assert_eq!(seen.copy(false, 4, b, 9), Copy::Again, "leads no more");
+        assert_eq!(seen.copy(false, 4, b, 8), Copy::First, "to be refused");
+        assert_eq!(
+            seen.copy(false, 3, b, 7),
+            Copy::Unknown,
+            "an earlier life may have led"
+        );
+        assert_eq!(seen.copy(false, 6, b, 7), Copy::First, "never led");
+        assert_eq!(seen.copy(true, 7, b, 9), Copy::First, "another term");
+        assert_eq!(seen.copy(false, 4, b, 9), Copy::Unknown, "forgotten");
+    }
+
+    #[test]
+    fn what_is_remembered_of_copies_is_bounded() {
+        let mut seen = Seen::new(0);
+        for id in 0..=Seen::KEPT as u64 {
+            assert_eq!(seen.copy(true, 1, MemberId(2), id), Copy::First);
         }
-        assert!(seen.first(1, MemberId(2), 9), "the documented limit");
-        assert!(seen.first(2, MemberId(3), 9));
+        let oldest = seen.copy(true, 1, MemberId(2), 0);
+        assert_eq!(oldest, Copy::First, "the documented limit");
+        for from in 3..2 + Seen::SENDERS as u64 {
+            assert_eq!(seen.copy(true, 1, MemberId(from), 1), Copy::First);
+        }
+        assert_eq!(seen.copy(true, 1, MemberId(999), 1), Copy::Unknown);
+        assert_eq!(seen.by.len(), Seen::SENDERS);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::io::LogStart;
 use crate::planted::planted;
-use crate::raft::{Gate, Raft, RoleState};
+use crate::raft::{Gate, LIMIT, Raft, RoleState};
 use crate::restore::Position;
 use crate::status::Ignored;
 use crate::types::*;
@@ -224,8 +224,11 @@ impl Raft {
     /// Whether a snapshot may become this member's state: it is ahead of it, and contradicts nothing that is
     /// known to be committed here. To be asked before one is installed, and before one is taken on offer.
     pub fn wants_snapshot(&self, snapshot: &SnapshotMeta) -> bool {
+        let can_be = (1..=LIMIT).contains(&snapshot.term)
+            && snapshot.index <= LIMIT
+            && snapshot.configuration_index <= snapshot.index;
         let agrees = self.log.term(snapshot.index) == Some(snapshot.term);
-        snapshot.index > self.applied && (agrees || snapshot.index > self.commit)
+        can_be && snapshot.index > self.applied && (agrees || snapshot.index > self.commit)
     }
 
     /// The state is that of a snapshot now.

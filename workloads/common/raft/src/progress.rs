@@ -48,6 +48,9 @@ pub(crate) struct Progress {
     pub(crate) sent_commit: Index,
     /// A snapshot was asked for, and what came of it was not told yet.
     pub(crate) snapshot_asked: bool,
+    /// When the last one failed: another is asked for once the member has been heard since, so at most once per
+    /// heartbeat.
+    pub(crate) snapshot_failed: Option<Now>,
 }
 
 impl Progress {
@@ -64,6 +67,7 @@ impl Progress {
             sent_round: 0,
             sent_commit: 0,
             snapshot_asked: false,
+            snapshot_failed: None,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::transfer::Transfer;
 use crate::types::*;
 
 /// Terms and indexes of peers beyond this are taken as damage, so that no sum can overflow.
-const LIMIT: u64 = 1 << 62;
+pub(crate) const LIMIT: u64 = 1 << 62;
 
 /// The consensus core of one group, as one state machine.
 ///

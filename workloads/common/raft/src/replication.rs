@@ -156,15 +156,13 @@ impl Raft {
             let active = progress
                 .heard
                 .is_some_and(|heard| self.now < heard + self.config.election_timeout);
-            if progress.next <= context.log.start().index
-                && !matches!(progress.state, State::Snapshot { .. })
-            {
-                let at_least = context.log.start().index;
-                if active {
-                    progress.await_snapshot(at_least);
-                    if !std::mem::replace(&mut progress.snapshot_asked, true) {
-                        self.out.push(Effect::NeedSnapshot { to: *to, at_least });
-                    }
+            let at_least = context.log.start().index;
+            let lacks = progress.next <= at_least;
+            let waits = matches!(progress.state, State::Snapshot { .. });
+            if lacks && !waits && active && progress.heard > progress.snapshot_failed {
+                progress.await_snapshot(at_least);
+                if !std::mem::replace(&mut progress.snapshot_asked, true) {
+                    self.out.push(Effect::NeedSnapshot { to: *to, at_least });
                 }
             }
             let asked = configuration.is_voter(*to) && progress.sent_round < context.round;
@@ -206,10 +204,9 @@ impl Raft {
         }
         match index {
             Some(index) => progress.probe(index.min(last) + 1),
-            // Asked for again when the member has been heard again, so at most once per heartbeat.
             None => {
                 progress.probe(progress.matched + 1);
-                progress.heard = None;
+                progress.snapshot_failed = Some(self.now);
             }
         }
     }

@@ -148,3 +148,21 @@ fn no_message_stops_a_member() {
         "every reason to ignore a message was met: {ignored:?}"
     );
 }
+
+#[test]
+fn a_snapshot_that_cannot_be_is_not_wanted() {
+    let member = Member::start(Config::new(MemberId(1), 1), Disk::default(), Duration::ZERO);
+    let meta = |index, term, configuration_index| SnapshotMeta {
+        index,
+        term,
+        configuration_index,
+        ..SnapshotMeta::default()
+    };
+    assert!(member.raft.wants_snapshot(&meta(9, 2, 3)));
+    for (index, term, configuration_index) in
+        [(u64::MAX, 2, 3), (9, u64::MAX, 3), (9, 0, 3), (9, 2, 10)]
+    {
+        let snapshot = meta(index, term, configuration_index);
+        assert!(!member.raft.wants_snapshot(&snapshot), "{snapshot:?}");
+    }
+}

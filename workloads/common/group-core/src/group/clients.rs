@@ -8,7 +8,7 @@ use crate::command::{Body, Command};
 use crate::io::{Refused, Reply, Request};
 use crate::message::PeerBody;
 use crate::planted::planted;
-use crate::requests::{Kind, Origin};
+use crate::requests::{Copy, Kind, Origin};
 use crate::round::Round;
 
 impl Group {
@@ -111,7 +111,8 @@ impl Group {
     }
 
     /// Another member has sent a client's command. What this answers must hold for every copy of it: it is taken
-    /// only by the leader of the term in which it was sent, and there only the first copy counts.
+    /// only by the leader of the term in which it was sent, and there only the first copy counts. Who may have been
+    /// that leader in an earlier life can only say that it does not know.
     pub(super) fn forwarded(
         &mut self,
         from: MemberId,
@@ -120,26 +121,26 @@ impl Group {
         command: Bytes,
         round: &mut Round<'_>,
     ) {
-        if term == self.raft.term() && !self.seen.first(term, from, id) {
-            return;
-        }
-        if let Err(refused) = self.take_forwarded(from, term, id, command, round) {
-            self.answer(
-                [(Origin::Member { from, id }, Reply::Refused(refused))],
-                round,
-            );
-        }
+        let leads = self.raft.role() == Role::Leader && self.raft.term() == term;
+        let reply = match self.seen.copy(leads, term, from, id) {
+            Copy::First => match self.take_forwarded(from, leads, id, command, round) {
+                Ok(()) => return,
+                Err(refused) => Reply::Refused(refused),
+            },
+            Copy::Again => return,
+            Copy::Unknown => Reply::Unknown,
+        };
+        self.answer([(Origin::Member { from, id }, reply)], round);
     }
 
     fn take_forwarded(
         &mut self,
         from: MemberId,
-        term: u64,
+        leads: bool,
         id: u64,
         command: Bytes,
         round: &mut Round<'_>,
     ) -> Result<(), Refused> {
-        let leads = self.raft.role() == Role::Leader && self.raft.term() == term;
         if !leads || !super::is_member(self.raft.configuration(), from) {
             return Err(self.no_leader());
         }

@@ -74,9 +74,9 @@ impl Group {
         Self {
             compaction: Compaction::new(raft.applied()),
             gone: removed.contains(&id),
+            seen: Seen::new(raft.term()),
             raft,
             requests: Requests::default(),
-            seen: Seen::default(),
             reads: Reads::default(),
             sender: Sender::default(),
             receiver: Receiver::default(),

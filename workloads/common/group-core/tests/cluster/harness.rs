@@ -117,6 +117,7 @@ impl Net {
             id: MemberId(0),
             cluster: CLUSTER.into(),
             fresh: true,
+            begun: false,
             set_aside: None,
             damage: None,
         };
@@ -488,6 +489,18 @@ impl Net {
             self.queue.push_back((to, from, bytes.clone()));
         }
         self.queue.push_back((to, from, bytes));
+    }
+
+    /// A copy of everything under way, for [`Net::deliver_late`].
+    pub fn copies(&self) -> Vec<(MemberId, MemberId, Bytes)> {
+        self.queue.iter().cloned().collect()
+    }
+
+    /// Copies come that the network has kept back.
+    pub fn deliver_late(&mut self, copies: Vec<(MemberId, MemberId, Bytes)>) {
+        for (to, from, bytes) in copies {
+            self.deliver(to, from, bytes);
+        }
     }
 
     fn deliver(&mut self, to: MemberId, from: MemberId, bytes: Bytes) {

@@ -1,11 +1,12 @@
 //! Starting, restarting, damage.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_group_core::*;
 use quorate_raft::MemberId;
-use quorate_store::FileSystem as _;
+use quorate_store::{Disk, FileSystem as _, MapStore, MemFs};
 use quorate_wire::MemberState;
 
 use crate::harness::*;
@@ -203,6 +204,33 @@ fn state_that_is_lost_or_a_log_that_is_lost_is_damage() {
         .unwrap();
     net.start("a");
     assert_eq!(net.state("a"), MemberState::Damaged);
+}
+
+/// The identity alone is left: it voted and acknowledged, and no longer knows what.
+#[test]
+fn an_identity_that_has_lost_log_and_state_is_damaged_but_not_one_that_never_had_any() {
+    let mut net = Net::group_of(3, |_| {});
+    net.crash("b");
+    let b = net.members.get_mut("b").unwrap();
+    b.store = Default::default();
+    b.disk.remove_dir_all(Path::new("log")).unwrap();
+    net.start("b");
+    assert_eq!(net.state("b"), MemberState::Damaged);
+
+    let disk = MemFs::default();
+    let seam: Disk = Arc::new(disk.clone());
+    for life in 1..4 {
+        // Each time it dies before it has a log.
+        let identity = open_identity(&seam, CLUSTER, MemberId(life)).unwrap();
+        assert_eq!((identity.id, identity.begun), (MemberId(1), false));
+        disk.crash(&mut fastrand::Rng::with_seed(life));
+    }
+    let identity = open_identity(&seam, CLUSTER, MemberId(9)).unwrap();
+    let config = Config::new(Default::default(), 9);
+    let store = MapStore::default();
+    let started = recover(config, &identity, &seam, &store, Duration::ZERO).unwrap();
+    assert_eq!(started.node.state(), MemberState::Empty);
+    assert!(open_identity(&seam, CLUSTER, MemberId(9)).unwrap().begun);
 }
 
 #[test]

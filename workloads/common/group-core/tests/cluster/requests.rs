@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_group_core::*;
+use quorate_raft::MemberId;
 
 use crate::harness::*;
 
@@ -107,6 +109,57 @@ fn a_duplicated_forward_is_applied_and_answered_once() {
         assert_eq!(net.answer(&follower, None, "add x 1"), count.to_string());
     }
     assert_eq!(net.read(&follower, "x"), 20);
+}
+
+/// A leader has taken a forwarded write and sent it on; the network keeps a copy of the question back.
+fn taken_once(net: &mut Net) -> (String, u64, Vec<(MemberId, MemberId, Bytes)>) {
+    let (leader, follower) = (net.wait_leader(), follower(net));
+    net.run_for(Duration::from_millis(200));
+    let before = net.node(&leader).raft(GROUP).unwrap().last_index();
+    let write = Write {
+        session: None,
+        command: "add x 1".into(),
+    };
+    let ticket = net.ask(&follower, Request::Write(write));
+    let copies = net.copies();
+    net.advance();
+    let taken = net.node(&leader).raft(GROUP).unwrap().last_index();
+    assert_eq!(taken, before + 1);
+    (leader, ticket, copies)
+}
+
+/// Refused means never applied, so a second copy must not be refused when the first may be in the log.
+#[test]
+fn a_restarted_leader_does_not_refuse_what_its_earlier_life_may_have_taken() {
+    let mut net = Net::group_of(3, |_| {});
+    let (leader, ticket, copies) = taken_once(&mut net);
+    net.restart(&leader);
+    net.deliver_late(copies);
+    net.until("an answer", |net| net.replies.contains_key(&ticket));
+    assert_eq!(net.replies[&ticket], Reply::Unknown);
+    let other = follower(&mut net);
+    assert_eq!(net.read(&other, "x"), 1, "it was applied");
+}
+
+#[test]
+fn a_deposed_leader_does_not_refuse_what_it_has_taken() {
+    let mut net = Net::group_of(3, |_| {});
+    let (leader, ticket, copies) = taken_once(&mut net);
+    net.advance();
+    net.cut(&leader);
+    let term = net.node(&leader).raft(GROUP).unwrap().term();
+    net.wait_leader();
+    net.heal();
+    net.until("the old leader to hear of the new one", |net| {
+        net.node(&leader).raft(GROUP).unwrap().term() > term
+    });
+    assert!(!net.replies.contains_key(&ticket));
+    net.deliver_late(copies);
+    net.until("an answer", |net| net.replies.contains_key(&ticket));
+    assert_eq!(
+        outcome(net.replies[&ticket].clone()),
+        Outcome::Answer("1".into())
+    );
 }
 
 #[test]

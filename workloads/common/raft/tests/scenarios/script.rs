@@ -1,31 +1,4 @@
-//! Safety arguments as scripts: each file in `tests/scenarios` is input (lines that begin with `>`) and the trace it
-//! must give (the indented lines below it). `REWRITE=1` writes the traces anew; the diff is what one reviews.
-//!
-//! | input | |
-//! |---|---|
-//! | `group 1 2 3 ~4` | disks of voters 1 to 3 and learner 4, empty logs |
-//! | `disk 1 terms 1 1 4 vote 5 [for 2]` | a log with entries of these terms, a vote |
-//! | `start [1 ...]` | starts members (all of the group); one that is not in it on an empty disk |
-//! | `limits appends N bytes N inflight-bytes N uncommitted N lag N` | of members that start from here on |
-//! | `elect 1` | 1's timeout, and all messages until quiet, untold |
-//! | `timeout 1`, `beat 1` | 1's clock reaches its next deadline, and it is told |
-//! | `pass 100 1 2` | 1's and 2's clocks go on by 100 ms; they are told when a deadline was passed |
-//! | `deliver [1 2 [n]]` | all messages until quiet, or (the first n) from 1 to 2; `*` is anyone |
-//! | `drop 1 2`, `repeat 1 2` | loses, doubles what is under way |
-//! | `cut 1`, `heal 1` | nothing to and from 1 |
-//! | `slow 1`, `sync 1`, `fast 1` | 1's writes wait; its oldest is done; all are done at once again |
-//! | `propose 1 a b`, `read 1 7` | in one round; the read's mark is 7 |
-//! | `learner 1 4 [at N]`, `reconfigure 1 +4 -1 [at N]` | asked of 1, decided on configuration N (in force) |
-//! | `transfer 1 2`, `transfer 1 -` | 1 hands over |
-//! | `crash 1`, `restart 1` | what was not synced is lost |
-//! | `save 1`, `compact 1 5` | 1's state becomes durable; its log begins after 5 |
-//! | `snapshot 1 3` | 3 gets 1's durable state |
-//! | `forge 3 1 5 9 4` | 3 asks 1 for its vote in term 5, its log ending 9@4, as a member without pre-vote would |
-//! | `unreachable 1 2` | 1 is told that its connection to 2 broke |
-//! | `logs` | every member's log, as terms; what is committed stands before the bar |
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! What the inputs of a scenario do.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -33,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_raft::*;
-use support::*;
+
+use crate::show::*;
+use crate::support::*;
 
 struct Packet {
     from: MemberId,
@@ -49,7 +24,8 @@ struct Limits {
     lag: u64,
 }
 
-struct Script {
+/// A group that a scenario drives.
+pub struct Script {
     members: BTreeMap<MemberId, Member>,
     disks: BTreeMap<MemberId, Disk>,
     clocks: BTreeMap<MemberId, Now>,
@@ -59,11 +35,12 @@ struct Script {
     seen: BTreeMap<MemberId, (Role, Term, Option<MemberId>, Index, bool)>,
     tickets: Ticket,
     limits: Limits,
-    trace: String,
+    /// What happened since it was taken last.
+    pub trace: String,
 }
 
 impl Script {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             members: BTreeMap::new(),
             disks: BTreeMap::new(),
@@ -88,7 +65,7 @@ impl Script {
         writeln!(self.trace, "  {line}").unwrap();
     }
 
-    fn run(&mut self, line: &str) {
+    pub fn run(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["group", ref members @ ..] => self.group(members),
@@ -570,230 +547,4 @@ fn view(raft: &Raft) -> (Role, Term, Option<MemberId>, Index, bool) {
         raft.configuration_index(),
         raft.configuration_committed(),
     )
-}
-
-fn show_ids(ids: &BTreeSet<MemberId>) -> String {
-    ids.iter()
-        .map(|id| id.0.to_string())
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-fn show_configuration(configuration: &Configuration) -> String {
-    let mut text = show_ids(&configuration.voters);
-    if configuration.is_joint() {
-        write!(text, " & {}", show_ids(&configuration.outgoing)).unwrap();
-    }
-    for id in &configuration.learners {
-        write!(text, " ~{}", id.0).unwrap();
-    }
-    format!("{{{text}}}")
-}
-
-fn show_entries(entries: &[Entry]) -> String {
-    let shown = entries.iter().map(|entry| match &entry.payload {
-        Payload::Empty => format!("{}@{} -", entry.index, entry.term),
-        Payload::Command(command) => {
-            format!(
-                "{}@{} {}",
-                entry.index,
-                entry.term,
-                String::from_utf8_lossy(command)
-            )
-        }
-        Payload::Configuration(configuration) => {
-            format!(
-                "{}@{} {}",
-                entry.index,
-                entry.term,
-                show_configuration(configuration)
-            )
-        }
-    });
-    shown.collect::<Vec<_>>().join(", ")
-}
-
-fn show_write(write: &Write) -> String {
-    let mut text = format!("write {}:", write.id);
-    if let Some(Vote { term, voted_for }) = write.vote {
-        let whom = voted_for.map_or("nobody".to_string(), |id| id.0.to_string());
-        write!(text, " vote for {whom} in t{term};").unwrap();
-    }
-    if let Some(reset) = write.reset {
-        let kept = if reset.drop_suffix { "" } else { ", rest kept" };
-        write!(
-            text,
-            " log begins after {}@{}{kept};",
-            reset.index, reset.term
-        )
-        .unwrap();
-    }
-    write!(text, " {}", show_entries(&write.entries)).unwrap();
-    text.trim_end_matches([' ', ';']).to_string()
-}
-
-fn show(message: &Message) -> String {
-    let body = match &message.body {
-        Body::RequestVote {
-            pre,
-            last_index,
-            last_term,
-            transfer,
-        } => {
-            let why = if *transfer {
-                ", on the leader's word"
-            } else {
-                ""
-            };
-            format!(
-                "{}vote? log ends {last_index}@{last_term}{why}",
-                if *pre { "pre-" } else { "" }
-            )
-        }
-        Body::VoteReply { pre, granted } => {
-            format!(
-                "{}vote {}",
-                if *pre { "pre-" } else { "" },
-                if *granted { "yes" } else { "no" }
-            )
-        }
-        Body::Append {
-            prev_index,
-            prev_term,
-            entries,
-            commit,
-            round,
-        } => {
-            let what = if entries.is_empty() {
-                "heartbeat".to_string()
-            } else {
-                show_entries(entries)
-            };
-            format!(
-                "after {prev_index}@{prev_term}: {what}; commit {commit}{}",
-                show_round(*round)
-            )
-        }
-        Body::AppendReply {
-            result: Ok(matched),
-            round,
-        } => format!("has {matched}{}", show_round(*round)),
-        Body::AppendReply {
-            result: Err(conflict),
-            round,
-        } => format!(
-            "not after {}; perhaps after {}@{}{}",
-            conflict.rejected,
-            conflict.hint_index,
-            conflict.hint_term,
-            show_round(*round)
-        ),
-        Body::TimeoutNow => "stand now".to_string(),
-        Body::ReadIndex { .. } => "read index?".to_string(),
-        Body::ReadIndexReply {
-            index: Some(index), ..
-        } => format!("read index {index}"),
-        Body::ReadIndexReply { index: None, .. } => "no read index".to_string(),
-    };
-    format!("t{} {body}", message.term)
-}
-
-fn show_round(round: u64) -> String {
-    if round == 0 {
-        String::new()
-    } else {
-        format!("; round {round}")
-    }
-}
-
-/// Runs one file; what it should look like.
-fn play(text: &str) -> String {
-    let mut script = Script::new();
-    let mut played = String::new();
-    for line in text.lines().filter(|line| !line.starts_with("  ")) {
-        writeln!(played, "{line}").unwrap();
-        if let Some(input) = line.strip_prefix("> ") {
-            script.run(input);
-            played.push_str(&std::mem::take(&mut script.trace));
-        }
-    }
-    played
-}
-
-#[test]
-fn every_scenario_gives_the_trace_that_is_written_down() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
-    let rewrite = std::env::var_os("REWRITE").is_some();
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    assert!(paths.len() >= 30, "the scenarios are here");
-    let mut wrong = Vec::new();
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            text.starts_with("# "),
-            "{} must say what it proves",
-            path.display()
-        );
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let Ok(played) = std::panic::catch_unwind(|| play(&text)) else {
-            wrong.push(format!("{name} panicked"));
-            continue;
-        };
-        if played == text {
-            continue;
-        }
-        if rewrite {
-            std::fs::write(&path, played).unwrap();
-        } else {
-            let (at, (is, was)) = played
-                .lines()
-                .zip(text.lines().chain(std::iter::repeat("")))
-                .enumerate()
-                .find(|(_, (is, was))| is != was)
-                .unwrap_or((0, ("(shorter)", "")));
-            wrong.push(format!(
-                "{name}, line {}:\n  gives  {is}\n  not    {was}",
-                at + 1
-            ));
-        }
-    }
-    assert!(
-        wrong.is_empty(),
-        "{}\nREWRITE=1 writes the traces anew; read the diff",
-        wrong.join("\n")
-    );
-}
-
-/// Each planted bug shows in a trace: the scenarios hold what they say they prove.
-#[cfg(feature = "planted-bugs")]
-#[test]
-fn planted_bugs_show_in_a_trace() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
-    let paths = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let scenarios: Vec<_> = paths
-        .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
-        .collect();
-    std::panic::set_hook(Box::new(|_| {}));
-    let mut unseen = Vec::new();
-    for bug in Bug::ALL {
-        plant(Some(bug));
-        let differs = |text: &str| {
-            std::panic::catch_unwind(|| play(text)).map_or(true, |played| played != text)
-        };
-        let shows = scenarios.iter().filter(|(_, text)| differs(text));
-        let names: Vec<_> = shows
-            .map(|(path, _)| path.file_stem().unwrap().to_string_lossy())
-            .collect();
-        println!("{bug:?}: {}", names.join(" "));
-        unseen.extend(names.is_empty().then_some(bug));
-        plant(None);
-    }
-    drop(std::panic::take_hook());
-    assert!(unseen.is_empty(), "no scenario shows {unseen:?}");
 }

@@ -1,112 +1,13 @@
-//! Groups of members on a network that loses, repeats and reorders, with crashes that lose what was not synced. The
-//! five properties of the paper's figure 3, and the linearizability of reads, are checked at every step; then the
-//! faults end and progress is demanded. `SEEDS=n` runs more, `SEED=n` one.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! Faults and work, drawn from a seed, and the end of all faults.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_raft::*;
-use support::*;
 
-/// What the whole group has done, as nobody in it can see.
-#[derive(Default)]
-struct Truth {
-    leaders: BTreeMap<Term, MemberId>,
-    /// By index and term: the payload, and the term of the entry before.
-    entries: BTreeMap<(Index, Term), (Payload, Term)>,
-    /// By index.
-    committed: BTreeMap<Index, Entry>,
-}
-
-impl Truth {
-    fn last_committed(&self) -> Index {
-        self.committed.keys().next_back().copied().unwrap_or(0)
-    }
-
-    /// Log matching (by induction): an index and a term name one entry, and one entry before it.
-    fn write(&mut self, member: &Member, write: &Write) {
-        for entry in &write.entries {
-            let before = member
-                .raft
-                .term_at(entry.index - 1)
-                .expect("the log holds the entry before");
-            let known = self
-                .entries
-                .entry((entry.index, entry.term))
-                .or_insert((entry.payload.clone(), before));
-            assert_eq!(
-                *known,
-                (entry.payload.clone(), before),
-                "log matching at {} of {}",
-                entry.index,
-                entry.term
-            );
-        }
-    }
-
-    /// The configuration in force is that of the entry at its index: it went when its entry was truncated.
-    fn configure(&self, raft: &Raft) {
-        let index = raft.configuration_index();
-        if raft.configuration().members().is_empty() {
-            return; // started on an empty disk, and has not heard of the group yet
-        }
-        let entry = raft
-            .term_at(index)
-            .and_then(|term| self.entries.get(&(index, term)));
-        if let Some((payload, _)) = entry {
-            let in_force = Payload::Configuration(raft.configuration().clone());
-            assert_eq!(
-                *payload,
-                in_force,
-                "the configuration at {index} of {}",
-                raft.id()
-            );
-        }
-    }
-
-    /// State machine safety: one entry per index, everywhere.
-    fn apply(&mut self, entry: &Entry) {
-        let known = self
-            .committed
-            .entry(entry.index)
-            .or_insert_with(|| entry.clone());
-        assert_eq!(known, entry, "state machine safety at {}", entry.index);
-    }
-
-    /// Election safety and leader completeness.
-    fn lead(&mut self, raft: &Raft) {
-        let leader = self.leaders.entry(raft.term()).or_insert(raft.id());
-        assert_eq!(*leader, raft.id(), "two leaders in term {}", raft.term());
-        for (index, entry) in self.committed.range(raft.log_start().index..) {
-            if entry.term < raft.term() {
-                assert_eq!(
-                    raft.term_at(*index),
-                    Some(entry.term),
-                    "leader completeness at {index}"
-                );
-            }
-        }
-    }
-}
-
-/// What a run reached.
-#[derive(Default, Debug, Clone, Copy)]
-struct Reached {
-    leaders: u64,
-    commits: u64,
-    truncations: u64,
-    snapshots: u64,
-    joints: u64,
-    reads: u64,
-    transfers: u64,
-    crashes: u64,
-    lost_writes: u64,
-}
+use crate::support::*;
+use crate::truth::{Reached, Truth};
 
 #[derive(Clone, Copy)]
 enum Act {
@@ -164,7 +65,8 @@ const STORM: [(Act, u32); 8] = [
     (Act::Start, 50),
 ];
 
-struct World {
+/// A group, its network and its faults.
+pub struct World {
     /// Each run has its own mix, some of it none at all: faults that are always there hide what they do alone.
     weights: Vec<(Act, u32)>,
     rng: fastrand::Rng,
@@ -176,7 +78,7 @@ struct World {
     /// What was committed anywhere when the read began.
     reads: BTreeMap<(MemberId, Ticket), Index>,
     truth: Truth,
-    reached: Reached,
+    pub reached: Reached,
     tickets: Ticket,
     /// From one entry per append to all there are.
     max_append_bytes: usize,
@@ -185,7 +87,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let voters: Vec<u64> = (1..=rng.u64(1..=5)).collect();
         let mut disk = Disk::default();
@@ -241,6 +143,10 @@ impl World {
     fn crash(&mut self, id: MemberId) {
         if let Some(member) = self.members.get_mut(&id).and_then(Option::take) {
             self.reached.crashes += 1;
+            // Its connections break with it; what is on the wire already may come or not.
+            if self.rng.bool() {
+                self.network.retain(|(from, _, _)| *from != id);
+            }
             self.reached.lost_writes += member.writes.len() as u64;
             self.disks.insert(id, member.disk);
             self.reads.retain(|(at, _), _| *at != id);
@@ -461,7 +367,7 @@ impl World {
         }
     }
 
-    fn fault_or_work(&mut self) {
+    pub fn fault_or_work(&mut self) {
         let mut draw = self
             .rng
             .u32(0..self.weights.iter().map(|(_, weight)| weight).sum());
@@ -527,7 +433,7 @@ impl World {
     }
 
     /// Nothing fails any more: a leader comes, and what it proposes is committed everywhere.
-    fn heal(&mut self) {
+    pub fn heal(&mut self) {
         self.cut = None;
         let ids: Vec<MemberId> = self.members.keys().copied().collect();
         for id in ids.iter().copied() {
@@ -612,77 +518,4 @@ fn describe(raft: &Raft) -> String {
         raft.progress(),
         raft.ignored().collect::<Vec<_>>(),
     )
-}
-
-fn run(seed: u64) -> Reached {
-    let mut world = World::new(seed);
-    for _ in 0..1200 {
-        world.fault_or_work();
-    }
-    world.heal();
-    world.reached
-}
-
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .and_then(|value| value.parse().ok())
-    };
-    match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(1000),
-    }
-}
-
-#[test]
-fn safe_at_every_step_and_live_when_healed() {
-    let mut all = Reached::default();
-    for seed in seeds() {
-        let reached = catch_unwind(AssertUnwindSafe(|| run(seed)))
-            .unwrap_or_else(|_| panic!("SEED={seed} failed"));
-        all.leaders += reached.leaders;
-        all.commits += reached.commits;
-        all.truncations += reached.truncations;
-        all.snapshots += reached.snapshots;
-        all.joints += reached.joints;
-        all.reads += reached.reads;
-        all.transfers += reached.transfers;
-        all.crashes += reached.crashes;
-        all.lost_writes += reached.lost_writes;
-    }
-    println!("{all:?}");
-    let counts = [
-        all.leaders,
-        all.commits,
-        all.truncations,
-        all.snapshots,
-        all.joints,
-        all.reads,
-        all.transfers,
-        all.crashes,
-        all.lost_writes,
-    ];
-    assert!(
-        seeds().count() == 1 || counts.iter().all(|count| *count > 0),
-        "something was never reached: {all:?}"
-    );
-}
-
-/// Each planted bug is found, by the checks here or by an assertion of the core. (A test of its own, not a part of
-/// the usual run: the rarest takes some thousand seeds.)
-#[cfg(feature = "planted-bugs")]
-#[test]
-fn planted_bugs_are_found() {
-    std::panic::set_hook(Box::new(|_| {}));
-    let mut missed = Vec::new();
-    for bug in Bug::ALL {
-        plant(Some(bug));
-        let found = (0..30_000).find(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err());
-        plant(None);
-        println!("{bug:?}: found by seed {found:?}");
-        missed.extend(found.is_none().then_some(bug));
-    }
-    drop(std::panic::take_hook());
-    assert!(missed.is_empty(), "not found: {missed:?}");
 }
