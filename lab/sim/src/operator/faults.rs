@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::PodStatus;
 use quorate_wire::MemberState;
 
 use super::group::Id;
-use super::nodes::timestamp;
+use super::nodes::{Ailments, timestamp};
 use super::world::World;
 
 impl World {
@@ -22,7 +22,12 @@ impl World {
             14..17 => self.damage(),
             17..20 => self.ail("member silent", |ailments, until| ailments.silent = until),
             20 => self.silence_all(),
-            21..23 => self.ail("member cut off", |ailments, until| ailments.cut = until),
+            21..23 => {
+                let now = self.now;
+                self.ail("member cut off", |ailments, until| {
+                    (ailments.cut_since, ailments.cut) = (now, until);
+                });
+            }
             23..26 => self.ail("member slow", |ailments, until| ailments.slow = until),
             26..28 => self.ail("member busy", |ailments, until| ailments.busy = until),
             28 => self.lose_status(),
@@ -76,12 +81,13 @@ impl World {
         }
     }
 
-    fn ail(&mut self, what: &'static str, set: impl FnOnce(&mut super::nodes::Ailments, i64)) {
+    fn ail(&mut self, what: &'static str, set: impl FnOnce(&mut Ailments, i64)) {
         let Some(pod) = self.any_pod() else { return };
-        let until = self.now + self.rng.i64(500..9000);
+        let time = self.rng.i64(500..9000);
+        let until = self.now + time;
         set(self.nodes.ailments.entry(pod.clone()).or_default(), until);
         self.counters.add(what);
-        self.trace(|| format!("{what}: {pod}, for {} ms", until));
+        self.trace(|| format!("{what}: {pod}, for {time} ms"));
     }
 
     fn silence_all(&mut self) {

@@ -63,7 +63,7 @@ impl<'w> SimHost<'w> {
         let stale = world.faults_allowed() && world.rng.u8(..) < 24;
         let old = world.last_seen.clone().filter(|_| stale);
         world.counters.add_if("stale observation", old.is_some());
-        let mut seen = match old {
+        let (at, mut seen) = match old {
             Some(seen) => seen,
             None => {
                 let resource = world.api.resource.clone()?;
@@ -89,7 +89,7 @@ impl<'w> SimHost<'w> {
                         .flatten()
                         .any(|owner| owner.uid == set_uid)
                 });
-                Snapshot {
+                let seen = Snapshot {
                     resource,
                     observed: Observed {
                         pods: pods
@@ -102,17 +102,19 @@ impl<'w> SimHost<'w> {
                             .collect(),
                         ..Observed::default()
                     },
-                }
+                };
+                (world.now, seen)
             }
         };
         world.api.resource.as_ref()?;
         let old_answers = world
             .last_seen
             .take()
-            .map(|seen| seen.observed.members)
+            .map(|(_, seen)| seen.observed.members)
             .unwrap_or_default();
         seen.observed.members = self.ask(&seen.observed, old_answers);
-        self.world.last_seen = Some(seen.clone());
+        self.world.last_seen = Some((at, seen.clone()));
+        self.remember(at, &seen);
         Some(seen)
     }
 
@@ -146,7 +148,7 @@ impl<'w> SimHost<'w> {
         answers
     }
 
-    fn remember(&mut self, seen: &Snapshot) {
+    fn remember(&mut self, at: i64, seen: &Snapshot) {
         let text_at = |pointer: &str| {
             seen.resource
                 .pointer(pointer)
@@ -165,6 +167,11 @@ impl<'w> SimHost<'w> {
         });
         let spec = seen.resource.get("spec").cloned().unwrap_or_default();
         let repair = needs_repair(&self.world.group, &seen.observed, self.world.now);
+        let answers = seen.observed.members.values();
+        let answers = answers.map(|answer| answer.at.as_millisecond());
+        // Older ones are no news to anybody.
+        let usable = answers.filter(|at| at + 5000 >= self.world.now);
+        let as_of = usable.fold(at, i64::min);
         let world = &mut *self.world;
         world.judge.wanted_at_read = spec["members"]
             .as_i64()
@@ -174,7 +181,7 @@ impl<'w> SimHost<'w> {
         world.judge.deletes_scaled_at_read = spec["storage"]["retention"]["whenScaled"] == "Delete";
         world.judge.repair_needed_at_read = repair;
         world.judge_now(|judge, scene| {
-            judge.look(scene);
+            judge.look(scene, as_of);
             Ok(())
         });
     }
@@ -316,11 +323,7 @@ impl Host for SimHost<'_> {
 
     async fn observe(&mut self, _: &dyn AnyKind, _: &Key) -> Result<Option<Snapshot>, Failure> {
         self.moment()?;
-        let seen = self.look();
-        if let Some(seen) = &seen {
-            self.remember(seen);
-        }
-        Ok(seen)
+        Ok(self.look())
     }
 
     async fn apply(&mut self, object: Object) -> Result<Object, Failure> {

@@ -14,6 +14,9 @@ use quorate_wire::{
 use super::api::Api;
 use super::group::{Configuration, Group, Id};
 
+/// So long a member and its peers do not notice that they have lost each other.
+pub(super) const ELECTION_TIMEOUT: i64 = 1000;
+
 /// Images of this version never run.
 pub(super) const BROKEN: &str = "broken";
 
@@ -45,6 +48,7 @@ pub(super) struct Ailments {
     pub silent: i64,
     /// Its peers do not reach it; it says what it knew when that began.
     pub cut: i64,
+    pub cut_since: i64,
     cut_view: Option<GroupStatus>,
     /// Its disk or its network is slow.
     pub slow: i64,
@@ -60,6 +64,12 @@ pub(super) struct Nodes {
     pub processes: BTreeMap<String, Process>,
     pub ailments: BTreeMap<String, Ailments>,
     pub contacts: u32,
+}
+
+impl Ailments {
+    fn is_known_to_be_cut(&self, now: i64) -> bool {
+        self.cut > now && self.cut_since + ELECTION_TIMEOUT <= now
+    }
 }
 
 impl Nodes {
@@ -79,14 +89,19 @@ impl Nodes {
 
     /// Identities that run, are sound, and reach their peers.
     pub fn alive(&self, now: i64) -> BTreeSet<Id> {
+        self.sound(|ailments| ailments.cut <= now)
+    }
+
+    /// The same, as far as the members themselves can know.
+    pub fn heard(&self, now: i64) -> BTreeSet<Id> {
+        self.sound(|ailments| !ailments.is_known_to_be_cut(now))
+    }
+
+    fn sound(&self, reached: impl Fn(&Ailments) -> bool) -> BTreeSet<Id> {
         self.processes
             .iter()
             .filter(|(pod, process)| {
-                process.running
-                    && self
-                        .ailments
-                        .get(*pod)
-                        .is_none_or(|ailments| ailments.cut <= now)
+                process.running && self.ailments.get(*pod).is_none_or(&reached)
             })
             .filter_map(|(pod, _)| self.disk_of(pod))
             .filter(|disk| disk.content == MemberState::Running)
@@ -298,7 +313,10 @@ impl Nodes {
                 .processes
                 .get(name)
                 .is_some_and(|process| process.running);
-            let ready = running && self.disk_of(name).is_some_and(|disk| is_ready(disk, group));
+            let cut = self.ailments.get(name);
+            let cut = cut.is_some_and(|ailments| ailments.is_known_to_be_cut(now));
+            let hears = running && !cut;
+            let ready = hears && self.disk_of(name).is_some_and(|disk| is_ready(disk, group));
             let was = pod
                 .status
                 .as_ref()
@@ -313,6 +331,7 @@ impl Nodes {
 
     /// The member's document, or why there is none.
     pub fn status(&mut self, pod: &str, group: &Group, now: i64) -> Result<MemberStatus, String> {
+        let heard = self.heard(now);
         let process = self
             .processes
             .get(pod)
@@ -326,16 +345,18 @@ impl Nodes {
         if ailments.silent > now {
             return Err("timed out".into());
         }
+        let alone = ailments.is_known_to_be_cut(now);
         let mut groups = Vec::new();
         if disk.content == MemberState::Running {
-            let view = group_status(disk.id, group);
+            let view = group_status(disk.id, group, &heard);
             let cut = ailments.cut > now;
             ailments.cut_view = ailments
                 .cut_view
                 .take()
                 .filter(|_| cut)
                 .or_else(|| view.clone());
-            groups.extend(if cut { ailments.cut_view.clone() } else { view });
+            let view = if cut { ailments.cut_view.clone() } else { view };
+            groups.extend(view.map(|view| if alone { leaderless(view) } else { view }));
         }
         let damaged = disk.content == MemberState::Damaged;
         let blocker = RestartBlocker {
@@ -352,7 +373,7 @@ impl Nodes {
             incarnation: text(if damaged { 0 } else { disk.id }),
             state: disk.content,
             reason: damaged.then(|| "a checksum does not hold".into()),
-            ready: is_ready(disk, group),
+            ready: !alone && is_ready(disk, group),
             insecure: true,
             restart_blockers: if ailments.busy > now {
                 vec![blocker]
@@ -400,7 +421,7 @@ fn pod_status(name: &str, ready: bool, now: i64) -> PodStatus {
 }
 
 /// What a member knows of the group: its own part of the log, and if it leads everyone's progress.
-fn group_status(id: Id, group: &Group) -> Option<GroupStatus> {
+fn group_status(id: Id, group: &Group, heard: &BTreeSet<Id>) -> Option<GroupStatus> {
     let held = *group.held.get(&id)?;
     let leads = group.leader == Some(id);
     let empty = Configuration {
@@ -421,7 +442,7 @@ fn group_status(id: Id, group: &Group) -> Option<GroupStatus> {
         address: format!("{}.a-peers.default.svc.cluster.local:7071", seat.name),
         part: seat.part,
         match_index: group.held.get(&seat.id).copied().filter(|_| leads),
-        caught_up: leads.then(|| group.is_caught_up(seat.id)),
+        caught_up: leads.then(|| heard.contains(&seat.id) && group.is_caught_up(seat.id)),
     });
     Some(GroupStatus {
         group: 1,
@@ -439,6 +460,18 @@ fn group_status(id: Id, group: &Group) -> Option<GroupStatus> {
             members: members.collect(),
         },
     })
+}
+
+/// A member that has heard none of its peers for an election timeout: a leader steps down, a follower asks for votes.
+fn leaderless(mut view: GroupStatus) -> GroupStatus {
+    if view.role != Role::Learner {
+        view.role = Role::PreCandidate;
+    }
+    view.leader = None;
+    for member in &mut view.configuration.members {
+        (member.match_index, member.caught_up) = (None, None);
+    }
+    view
 }
 
 /// An identity as documents write it.

@@ -1,5 +1,6 @@
 //! One simulated world: an API server, nodes, a raft group, an operator, and a judge.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -38,7 +39,8 @@ pub(super) struct World {
     pub group: Group,
     pub judge: Judge,
     pub counters: Counters,
-    pub last_seen: Option<Snapshot>,
+    /// The last observation, and when its caches were current.
+    pub last_seen: Option<(i64, Snapshot)>,
     pub late: Vec<Late>,
     pub user: User,
     memory: Memory,
@@ -179,14 +181,32 @@ impl World {
         let lazy = self.faults_allowed() && self.rng.u8(..) < 60;
         let event = self.api.touched;
         if (event && !lazy) || self.now % 2000 == 0 {
-            if let Err(unsupported) = self.api.control(timestamp(self.now)) {
-                self.break_with(unsupported);
-            }
+            self.control();
             self.next_round = self.next_round.min(self.now + 400);
         }
+        self.judge_now(|judge, scene| {
+            judge.watch(scene);
+            Ok(())
+        });
         if self.now >= self.next_round && self.broken.is_none() {
             self.operate();
         }
+    }
+
+    /// One round of the StatefulSet's controller.
+    fn control(&mut self) {
+        let mut granted = BTreeSet::new();
+        self.judge_now(|judge, scene| {
+            granted = judge.granted(scene);
+            Ok(())
+        });
+        if let Err(unsupported) = self.api.control(timestamp(self.now)) {
+            self.break_with(unsupported);
+        }
+        self.judge_now(|judge, scene| {
+            judge.use_grants(scene, &granted);
+            Ok(())
+        });
     }
 
     /// One round of the operator.

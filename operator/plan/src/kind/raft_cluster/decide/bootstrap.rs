@@ -48,7 +48,7 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
         let outdated = view
             .members
             .values()
-            .find(|member| rollout::is_left_behind(view, member));
+            .find(|member| member.pod.is_some() && !rollout::is_at_update(view, member));
         if let Some(restart) = outdated.and_then(repair::restart) {
             draft.actions.push(restart);
             return draft.busy(
@@ -122,8 +122,7 @@ fn found(view: &View<'_>, draft: &mut Draft, founder: &str) -> Phase {
         (marks::INCARNATION.to_owned(), founder.to_owned()),
         (marks::FOUNDER.to_owned(), "true".to_owned()),
     ];
-    let claim = member.claim.filter(|claim| view.is_ours(claim));
-    let Some(claim) = claim else {
+    let Some(claim) = member.claim else {
         return draft.busy(Reason::Forming, "waiting to see the founder's claim".into());
     };
     let pod = view.pod_name(member.ordinal);

@@ -78,9 +78,11 @@ fn progress(view: &View<'_>, draft: &mut Draft) {
                 "upgrading and scaling wait for the repair".into(),
             ));
         }
+        rollout::take_back(view, draft);
         return;
     }
     if join::join(view, draft) == Phase::Busy && !planted!(RollsBeforeRepair) {
+        rollout::take_back(view, draft);
         return;
     }
     if rollout::roll(view, draft) == Phase::Busy {

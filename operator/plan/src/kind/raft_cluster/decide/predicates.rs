@@ -48,10 +48,7 @@ pub(super) fn may_populate(view: &View<'_>, replicas: i32) -> Result<(), Refusin
         .members
         .range(existing.min(replicas)..replicas)
         .map(|(_, member)| member);
-    match new
-        .filter_map(|member| member.claim)
-        .find(|claim| !view.is_ours(claim))
-    {
+    match new.filter_map(|member| member.foreign_claim).next() {
         None => Ok(()),
         Some(claim) => refuse(
             Refusal::ForeignClaim,

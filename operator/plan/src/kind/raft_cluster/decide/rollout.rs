@@ -34,6 +34,14 @@ pub(super) fn fence(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
+/// While another phase is busy no member may be restarted beside: what was granted and not used is taken back.
+pub(super) fn take_back(view: &View<'_>, draft: &mut Draft) {
+    let granted = highest_outdated(view).filter(|ordinal| *ordinal >= view.partition());
+    if let Some(ordinal) = granted.filter(|_| !draft.publishes) {
+        draft.pool.partition = ordinal + 1;
+    }
+}
+
 pub(super) fn roll(view: &View<'_>, draft: &mut Draft) -> Phase {
     if draft.publishes {
         return draft.busy(
@@ -117,7 +125,7 @@ fn hand_over(view: &View<'_>, draft: &mut Draft, ordinal: i32, words: String) ->
 /// The healthy voter with the lowest ordinal, other than this one.
 pub(super) fn successor<'a>(view: &View<'a>, lead: &Lead<'a>, ordinal: i32) -> Option<&'a str> {
     let others = view.configured().filter(|(other, _)| *other != ordinal);
-    let healthy = others.filter(|(_, member)| lead.healthy.contains(member.id.as_str()));
+    let healthy = others.filter(|(_, member)| lead.counts(&member.id));
     healthy
         .min_by_key(|(other, _)| *other)
         .map(|(_, member)| member.id.as_str())
@@ -181,16 +189,12 @@ fn note_stop(view: &View<'_>, draft: &mut Draft, refused: &Refusing) {
 }
 
 /// A pod that is not healthy, whose revision nothing will bring back: a broken upgrade that was reverted or replaced.
-/// The StatefulSet's controller leaves it alone, behind the partition or waiting for it to be ready.
+/// The StatefulSet's controller leaves it alone, behind the partition; above it, its turn comes.
 pub(super) fn is_left_behind(view: &View<'_>, member: &Member<'_>) -> bool {
-    let comes_back_at = if member.ordinal < view.partition() {
-        view.current_revision()
-    } else {
-        view.update_revision()
-    };
-    let known = member.revision().is_some() && comes_back_at.is_some();
+    let known = member.revision().is_some() && view.current_revision().is_some();
     known
-        && member.revision() != comes_back_at
+        && member.ordinal < view.partition()
+        && member.revision() != view.current_revision()
         && !member.is_terminating()
         && !is_healthy(view, member)
 }
@@ -208,7 +212,7 @@ pub(super) fn is_healthy(view: &View<'_>, member: &Member<'_>) -> bool {
     }
 }
 
-fn is_at_update(view: &View<'_>, member: &Member<'_>) -> bool {
+pub(super) fn is_at_update(view: &View<'_>, member: &Member<'_>) -> bool {
     member.revision().is_some() && member.revision() == view.update_revision()
 }
 
