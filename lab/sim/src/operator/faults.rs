@@ -1,5 +1,7 @@
 //! What goes wrong, and how far: for good only what the group survives.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::PodStatus;
 use quorate_wire::MemberState;
 
@@ -106,15 +108,17 @@ impl World {
         let Some(configuration) = self.group.configuration() else {
             return self.spares_founder(id);
         };
-        let sound = |member: Id| {
-            let running = |disk: &super::nodes::Disk| {
-                disk.id == member && disk.content == MemberState::Running
-            };
-            member != id
-                && self.group.held.contains_key(&member)
-                && self.nodes.disks.values().any(running)
-        };
-        configuration.seat(id).is_none() || configuration.is_quorum(sound)
+        if configuration.seat(id).is_none() {
+            return true;
+        }
+        let disks = self.nodes.disks.values();
+        let sound: BTreeSet<Id> = disks
+            .filter(|disk| disk.content == MemberState::Running && disk.id != id)
+            .map(|disk| disk.id)
+            .collect();
+        // They must elect a leader by what each knows, and then commit by the newest configuration.
+        let commits = configuration.is_quorum(|member| sound.contains(&member));
+        commits && !self.group.electable(&sound).is_empty()
     }
 
     fn spares_founder(&self, id: Id) -> bool {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use quorate_model::{is_terminating, ordinal, pod_name, revision_of};
+use quorate_plan::OWNER_UID;
 use quorate_wire::{MemberState, Part};
 
 use super::NAME;
@@ -78,6 +79,17 @@ impl Scene<'_> {
         pods.filter_map(|name| self.nodes.disk_of(&name))
             .map(|disk| disk.id)
             .collect()
+    }
+
+    fn has_foreign_claim(&self, ordinal: i32) -> bool {
+        let claim = format!("data-{}", pod_name(NAME, ordinal));
+        let labels = self
+            .api
+            .claims
+            .get(&claim)
+            .map(|claim| &claim.metadata.labels);
+        let owner = labels.map(|labels| labels.iter().flatten().find(|(key, _)| *key == OWNER_UID));
+        owner.is_some_and(|owner| owner.is_none_or(|(_, uid)| uid != self.api.resource_uid()))
     }
 
     fn seat(&self, id: Id) -> Option<&Seat> {
@@ -206,6 +218,15 @@ impl Judge {
 
     /// A StatefulSet is changed: pods may be scaled away, or restarted by its controller.
     pub fn apply(&mut self, scene: &Scene<'_>, new: &StatefulSet) -> Result<(), String> {
+        let before = scene.api.set.as_ref().map_or(0, replicas);
+        for ordinal in before..replicas(new) {
+            if scene.has_foreign_claim(ordinal) {
+                return Err(format!(
+                    "{} is put on the disk of an earlier resource",
+                    pod_name(NAME, ordinal)
+                ));
+            }
+        }
         let Some(old) = &scene.api.set else {
             return Ok(());
         };

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use quorate_wire::{
@@ -132,7 +134,7 @@ impl Nodes {
     ) -> Result<(), String> {
         self.admit(api, rng, now);
         self.end(api, now);
-        self.start(api.resource_uid(), rng, now)?;
+        self.start(api.resource_uid(), rng, now);
         group.step(&self.alive(now), &self.slow(now), rng)?;
         self.hear(group, rng, now);
         self.release_claims(api, group);
@@ -196,7 +198,8 @@ impl Nodes {
     }
 
     /// A process opens its disk: an empty one gets an identity, a removed one sets its data aside and gets another.
-    fn start(&mut self, cluster: &str, rng: &mut Rng, now: i64) -> Result<(), String> {
+    /// On the disk of another resource it does not start.
+    fn start(&mut self, cluster: &str, rng: &mut Rng, now: i64) {
         for process in self.processes.values_mut() {
             if process.running
                 || process.starts > now
@@ -216,16 +219,13 @@ impl Nodes {
                 .entry(process.claim_uid.clone())
                 .or_insert_with(|| fresh.clone());
             if disk.cluster != cluster {
-                return Err(format!(
-                    "a pod of {cluster} was put on a disk of {}",
-                    disk.cluster
-                ));
+                process.running = false;
+                continue;
             }
             if disk.content == MemberState::Removed {
                 *disk = fresh;
             }
         }
-        Ok(())
     }
 
     /// A process dies and comes back on the same disk.
@@ -321,11 +321,14 @@ impl Nodes {
                 .status
                 .as_ref()
                 .and_then(|status| status.phase.as_deref());
-            if was == Some("Failed") || (was.is_some() && quorate_model::is_ready(pod) == ready) {
+            let broken = self.processes.get(name);
+            let broken = broken.is_some_and(|p| p.version == BROKEN && p.starts <= now);
+            let same = quorate_model::is_ready(pod) == ready && is_waiting(pod) == broken;
+            if was == Some("Failed") || (was.is_some() && same) {
                 continue;
             }
             api.touched = true;
-            pod.status = Some(pod_status(name, ready, now));
+            pod.status = Some(pod_status(name, ready, broken, now));
         }
     }
 
@@ -404,7 +407,7 @@ fn version(pod: &Pod) -> String {
         .unwrap_or_default()
 }
 
-fn pod_status(name: &str, ready: bool, now: i64) -> PodStatus {
+fn pod_status(name: &str, ready: bool, broken: bool, now: i64) -> PodStatus {
     let condition = PodCondition {
         type_: "Ready".into(),
         status: if ready { "True" } else { "False" }.into(),
@@ -416,8 +419,29 @@ fn pod_status(name: &str, ready: bool, now: i64) -> PodStatus {
         phase: Some("Running".into()),
         pod_ip: Some(format!("127.0.1.{octet}")),
         conditions: Some(vec![condition]),
+        container_statuses: broken.then(|| vec![crash_loop()]),
         ..PodStatus::default()
     }
+}
+
+fn crash_loop() -> ContainerStatus {
+    let waiting = ContainerStateWaiting {
+        reason: Some("CrashLoopBackOff".into()),
+        message: None,
+    };
+    ContainerStatus {
+        name: "member".into(),
+        state: Some(ContainerState {
+            waiting: Some(waiting),
+            ..ContainerState::default()
+        }),
+        ..ContainerStatus::default()
+    }
+}
+
+fn is_waiting(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    status.is_some_and(|status| status.container_statuses.is_some())
 }
 
 /// What a member knows of the group: its own part of the log, and if it leads everyone's progress.

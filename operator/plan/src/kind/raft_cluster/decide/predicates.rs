@@ -43,12 +43,8 @@ pub(super) fn may_work(view: &View<'_>) -> Result<(), Refusing> {
 
 /// A pod may be made for each ordinal below `replicas`: no claim of an earlier resource would come into its hands.
 pub(super) fn may_populate(view: &View<'_>, replicas: i32) -> Result<(), Refusing> {
-    let existing = view.replicas().unwrap_or(0);
-    let new = view
-        .members
-        .range(existing.min(replicas)..replicas)
-        .map(|(_, member)| member);
-    match new.filter_map(|member| member.foreign_claim).next() {
+    let mut below = view.members.range(..replicas);
+    match below.find_map(|(_, member)| member.foreign_claim) {
         None => Ok(()),
         Some(claim) => refuse(
             Refusal::ForeignClaim,
@@ -167,8 +163,12 @@ pub(super) fn may_remove(view: &View<'_>, ordinal: i32, id: &str) -> Result<(), 
 }
 
 /// A member may be restarted: the others go on without it, and it does nothing that a restart would interrupt. The
-/// restart of a group of one is always allowed, and said aloud by the caller.
+/// restart of a group of one is always allowed, and said aloud by the caller; so is that of a process that does not
+/// start, which nobody goes without: the revert of a broken upgrade must not wait for the quorum that only it brings.
 pub(super) fn may_restart(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
+    if member.does_not_start() {
+        return Ok(());
+    }
     if view.lead.is_none() && is_alone(view, member) {
         return Ok(());
     }

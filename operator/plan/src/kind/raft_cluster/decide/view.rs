@@ -20,6 +20,18 @@ pub(super) const GROUP: u64 = 1;
 /// A document that is older says nothing of now.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// What kubelets say of a container that does not start; `ContainerCreating` and the like are none of these.
+const STARTLESS: [&str; 8] = [
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImagePull",
+    "ImageNotFound",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+];
+
 /// The claim template's name.
 const VOLUME: &str = "data";
 
@@ -194,6 +206,14 @@ impl<'a> View<'a> {
             .map(|(_, member)| member.part)
     }
 
+    /// How many pods there can be without one that comes into the hands of an earlier resource's claim.
+    pub fn room(&self) -> i32 {
+        let mut taken = self.members.values();
+        taken
+            .find(|member| member.foreign_claim.is_some())
+            .map_or(i32::MAX, |member| member.ordinal)
+    }
+
     /// One more than the highest ordinal that the group counts on. Without a leader the marked claims speak for it.
     pub fn floor(&self) -> i32 {
         let highest = match self.lead {
@@ -213,6 +233,20 @@ impl<'a> Member<'a> {
     pub fn is_terminating(&self) -> bool {
         self.pod
             .is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())
+    }
+
+    /// Whether the kubelet has given up starting its process for now.
+    pub fn does_not_start(&self) -> bool {
+        let status = self.pod.and_then(|pod| pod.status.as_ref());
+        let containers = status.and_then(|status| status.container_statuses.as_ref());
+        containers.into_iter().flatten().any(|container| {
+            let waiting = container
+                .state
+                .as_ref()
+                .and_then(|state| state.waiting.as_ref());
+            let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+            reason.is_some_and(|reason| STARTLESS.contains(&reason))
+        })
     }
 
     pub fn state(&self) -> Option<MemberState> {
