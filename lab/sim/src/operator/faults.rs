@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::PodStatus;
 use quorate_wire::MemberState;
 
 use super::group::Id;
-use super::nodes::{Ailments, timestamp};
+use super::nodes::{Ailments, BROKEN, timestamp};
 use super::world::World;
 
 impl World {
@@ -219,10 +219,20 @@ impl World {
         }
     }
 
+    fn newest_is_broken(&self) -> bool {
+        let spec = self.api.set.as_ref().and_then(|set| set.spec.as_ref());
+        let pod = spec.and_then(|spec| spec.template.spec.as_ref());
+        let image = pod.and_then(|pod| pod.containers.first()?.image.as_deref());
+        image.is_some_and(|image| image.ends_with(BROKEN))
+    }
+
     fn scale_by_hand(&mut self) {
         let replicas = self.rng.i32(0..8);
         self.counters.add("StatefulSet scaled by hand");
         self.trace(|| format!("somebody scales the StatefulSet to {replicas}"));
+        // Without any pod the controller takes the newest revision for the stable one: if that is broken, nobody
+        // remembers another to come back at.
+        self.beyond_survival |= replicas == 0 && self.newest_is_broken();
         self.api.scale_set_by_hand(replicas);
     }
 }

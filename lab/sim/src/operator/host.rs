@@ -1,6 +1,8 @@
 //! The engine's host in the simulation. The operator may be killed before and after each effect, what it sees may be
 //! old, and what it sends may be lost or come twice.
 
+use std::collections::BTreeMap;
+
 use quorate_engine::{Failure, Host, Key, Snapshot};
 use quorate_plan::{Action, Answer, AnyKind, Env, Event, MemberRequest, Object, Observed};
 use quorate_wire::{MemberState, MemberStatus};
@@ -60,8 +62,8 @@ impl<'w> SimHost<'w> {
 
     fn look(&mut self) -> Option<Snapshot> {
         let world = &mut *self.world;
-        let stale = world.faults_allowed() && world.rng.u8(..) < 24;
-        let old = world.last_seen.clone().filter(|_| stale);
+        let faults = world.faults_allowed();
+        let old = world.stale.take().filter(|_| faults);
         world.counters.add_if("stale observation", old.is_some());
         let (at, mut seen) = match old {
             Some(seen) => seen,
@@ -107,25 +109,20 @@ impl<'w> SimHost<'w> {
             }
         };
         world.api.resource.as_ref()?;
-        let old_answers = world
-            .last_seen
-            .take()
-            .map(|(_, seen)| seen.observed.members)
-            .unwrap_or_default();
-        seen.observed.members = self.ask(&seen.observed, old_answers);
-        self.world.last_seen = Some((at, seen.clone()));
+        seen.observed.members = self.ask(&seen.observed);
+        let world = &mut *self.world;
+        world.answers.clone_from(&seen.observed.members);
+        // Drawn now, because a copy of everything is dear.
+        let again = faults && world.rng.u8(..) < 24;
+        world.stale = again.then(|| (at, seen.clone()));
         self.remember(at, &seen);
         Some(seen)
     }
 
     /// Each pod's document; now and then the one of the round before, with its time.
-    fn ask(
-        &mut self,
-        observed: &Observed,
-        old: std::collections::BTreeMap<String, Answer>,
-    ) -> std::collections::BTreeMap<String, Answer> {
+    fn ask(&mut self, observed: &Observed) -> BTreeMap<String, Answer> {
         let world = &mut *self.world;
-        let mut answers = std::collections::BTreeMap::new();
+        let mut answers = BTreeMap::new();
         for name in observed.pods.keys() {
             let uid = world
                 .nodes
@@ -135,7 +132,7 @@ impl<'w> SimHost<'w> {
                 .unwrap_or_default();
             let status = world.nodes.status(name, &world.group, world.now);
             let repeated = world.faults_allowed() && world.rng.u8(..) < 6;
-            let answer = match old.get(name).filter(|_| repeated) {
+            let answer = match world.answers.get(name).filter(|_| repeated) {
                 Some(old) => old.clone(),
                 None => Answer {
                     pod_uid: uid,

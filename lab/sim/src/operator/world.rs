@@ -1,6 +1,6 @@
 //! One simulated world: an API server, nodes, a raft group, an operator, and a judge.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -9,7 +9,7 @@ use fastrand::Rng;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_engine::{Key, Memory, Round, Snapshot, reconcile};
 use quorate_model::Rules;
-use quorate_plan::MemberRequest;
+use quorate_plan::{Answer, MemberRequest};
 use quorate_wire::MemberState;
 
 use super::api::Api;
@@ -39,8 +39,10 @@ pub(super) struct World {
     pub group: Group,
     pub judge: Judge,
     pub counters: Counters,
-    /// The last observation, and when its caches were current.
-    pub last_seen: Option<(i64, Snapshot)>,
+    /// What the operator is going to see once more, and when its caches were current.
+    pub stale: Option<(i64, Snapshot)>,
+    /// What the members answered last.
+    pub answers: BTreeMap<String, Answer>,
     pub late: Vec<Late>,
     pub user: User,
     memory: Memory,
@@ -62,7 +64,7 @@ impl World {
             max_unavailable_gate: rng.bool(),
         });
         let now = 1_000_000;
-        let calm_from = now + rng.i64(10_000..45_000);
+        let calm_from = now + rng.i64(6_000..32_000);
         let user = User::new(&mut rng);
         let mut world = World {
             now,
@@ -72,7 +74,8 @@ impl World {
             group: Group::default(),
             judge: Judge::default(),
             counters: Counters::default(),
-            last_seen: None,
+            stale: None,
+            answers: BTreeMap::new(),
             late: Vec::new(),
             user,
             memory: Memory::default(),
@@ -220,7 +223,8 @@ impl World {
         let round = finish(reconcile(&mut host, kind(), &key, &mut memory));
         if host.killed {
             memory = Memory::default();
-            self.last_seen = None;
+            self.stale = None;
+            self.answers.clear();
             self.trace(|| "the operator starts anew".into());
         }
         self.memory = memory;

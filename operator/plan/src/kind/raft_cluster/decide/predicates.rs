@@ -163,12 +163,8 @@ pub(super) fn may_remove(view: &View<'_>, ordinal: i32, id: &str) -> Result<(), 
 }
 
 /// A member may be restarted: the others go on without it, and it does nothing that a restart would interrupt. The
-/// restart of a group of one is always allowed, and said aloud by the caller; so is that of a process that does not
-/// start, which nobody goes without: the revert of a broken upgrade must not wait for the quorum that only it brings.
+/// restart of a group of one is always allowed, and said aloud by the caller.
 pub(super) fn may_restart(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
-    if member.does_not_start() {
-        return Ok(());
-    }
     if view.lead.is_none() && is_alone(view, member) {
         return Ok(());
     }
@@ -204,6 +200,15 @@ pub(super) fn may_restart(view: &View<'_>, member: &Member<'_>) -> Result<(), Re
         );
     }
     Ok(())
+}
+
+/// A pod may be replaced whose revision is given up: like any restart, but where its process does not start nobody
+/// goes without it. The revert of a broken upgrade must not wait for the quorum that only the revert brings back.
+pub(super) fn may_replace(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
+    if member.does_not_start() {
+        return Ok(());
+    }
+    may_restart(view, member)
 }
 
 /// A member's disk may be deleted: it is no use to the group, and the others are a healthy quorum without it.
