@@ -20,6 +20,8 @@ pub struct Memory {
     generations: BTreeMap<String, i64>,
     /// UIDs of pods that we deleted.
     deleted_pods: BTreeSet<String>,
+    /// When we asked the member of a pod for something last, by the pod's UID: what it said before is history.
+    asked: BTreeMap<String, Timestamp>,
     /// The resourceVersion of the resource after we wrote its status.
     status_version: Option<String>,
     status_written: Option<Timestamp>,
@@ -51,6 +53,15 @@ impl Memory {
             }
             behind
         });
+        let answers = &seen.observed.members;
+        self.asked.retain(|uid, asked| {
+            let answer = answers.values().find(|answer| answer.pod_uid == *uid);
+            let behind = answer.is_some_and(|answer| answer.at <= *asked);
+            if behind {
+                unseen.push(format!("what the member of pod {uid} was asked for"));
+            }
+            behind
+        });
         let number =
             |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
         let observed = seen
@@ -71,6 +82,13 @@ impl Memory {
             && let (Some(uid), Some(generation)) = (&set.metadata.uid, set.metadata.generation)
         {
             self.generations.insert(uid.clone(), generation);
+        }
+    }
+
+    /// A request may be carried out though its answer was lost.
+    pub(crate) fn acts(&mut self, action: &Action, now: Timestamp) {
+        if let Action::Ask { pod_uid, .. } = action {
+            self.asked.insert(pod_uid.clone(), now);
         }
     }
 
@@ -131,7 +149,8 @@ fn steady(status: &Value, volatile: &[&str]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_plan::{Observed, Refusal};
+    use quorate_plan::{Answer, MemberRequest, Observed, Refusal};
+    use quorate_wire::TransferLeader;
     use serde_json::json;
 
     fn snapshot(resource: Value, observed: Observed) -> Snapshot {
@@ -155,10 +174,11 @@ mod tests {
         let mut memory = Memory::default();
         let written = observed(7).stateful_sets.remove("a").unwrap();
         memory.applied(&Object::StatefulSet(written));
-        memory.acted(&Action::DeletePod {
+        let deleted = Action::DeletePod {
             name: "a-0".into(),
             uid: "p".into(),
-        });
+        };
+        memory.acted(&deleted);
         memory.status_written("40".into(), Timestamp::UNIX_EPOCH);
 
         let old = snapshot(
@@ -177,6 +197,31 @@ mod tests {
             Vec::<String>::new(),
             "what was seen once is forgotten"
         );
+    }
+
+    #[test]
+    fn what_a_member_said_before_it_was_asked_is_history() {
+        let mut memory = Memory::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let request = MemberRequest::TransferLeader(TransferLeader { to: None });
+        let ask = Action::Ask {
+            pod: "a-0".into(),
+            pod_uid: "p".into(),
+            request,
+        };
+        memory.acts(&ask, at(10));
+        let said = |second| {
+            let answer = Answer {
+                pod_uid: "p".into(),
+                at: at(second),
+                status: Err("it does not matter what".into()),
+            };
+            let mut observed = observed(1);
+            observed.members.insert("a-0".into(), answer);
+            snapshot(json!({}), observed)
+        };
+        assert_eq!(memory.unseen(&said(10)).len(), 1);
+        assert_eq!(memory.unseen(&said(11)).len(), 0);
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub async fn reconcile<H: Host>(
 
     let applied = apply(host, memory, &*desired, &decision, seen.observed).await?;
     for action in &decision.actions {
+        memory.acts(action, host.now());
         host.act(action).await?;
         memory.acted(action);
     }

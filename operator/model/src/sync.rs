@@ -107,12 +107,11 @@ pub fn sync(
     .flatten()
     .chain(pods.values().map(pod::revision_of))
     .collect();
-    let mut kept = revisions.clone();
-    revision::truncate(set, &mut kept, &live);
+    revision::truncate(set, &mut revisions, &live);
     Ok(Outcome {
         changes,
         status,
-        revisions: kept,
+        revisions,
     })
 }
 

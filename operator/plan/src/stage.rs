@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use quorate_api::Release;
 
 /// The stage of every pool; a RaftCluster has one, named `member`.
@@ -33,8 +32,6 @@ pub enum Template {
     Target,
     /// The one that ran before (an aborted upgrade), as `status.stable` keeps it.
     Stable(Release),
-    /// The one that the living StatefulSet carries, as it is: another is not published yet.
-    Living(Box<PodTemplateSpec>),
 }
 
 /// What a builder must know of its surroundings.

@@ -5,6 +5,7 @@ use quorate_wire::Part;
 use serde_json::Value;
 
 use super::NAME;
+use super::nodes::text;
 use super::world::World;
 
 impl World {
@@ -38,6 +39,62 @@ impl World {
         }
         self.missing_objects(wanted)
             .or_else(|| self.missing_status())
+    }
+
+    /// A line for the group, the StatefulSet and each pod, to read after a trace that ended badly.
+    pub(super) fn scene(&self) -> String {
+        let group = &self.group;
+        let mut lines = vec![format!(
+            "the group: leader {:?}, term {}, last {}, commit {}, in force {:?}",
+            group.leader.map(text),
+            group.term,
+            group.last,
+            group.commit,
+            group.configuration()
+        )];
+        if let Some(set) = &self.api.set {
+            let spec = set.spec.as_ref();
+            lines.push(format!(
+                "the StatefulSet: replicas {:?}, {:?}, {:?}",
+                spec.and_then(|spec| spec.replicas),
+                spec.and_then(|spec| spec
+                    .update_strategy
+                    .as_ref()?
+                    .rolling_update
+                    .as_ref()?
+                    .partition),
+                set.status
+            ));
+        }
+        for (name, pod) in &self.api.pods {
+            lines.push(format!(
+                "{name} at {}: {:?} on {:?}, holding {:?}",
+                revision_of(pod),
+                self.nodes.processes.get(name),
+                self.nodes.disk_of(name),
+                self.nodes
+                    .disk_of(name)
+                    .and_then(|disk| group.held.get(&disk.id))
+            ));
+        }
+        lines.join("\n")
+    }
+
+    /// What the resource says it is doing.
+    pub(super) fn said(&self) -> &str {
+        let status = self
+            .api
+            .resource
+            .as_ref()
+            .and_then(|resource| resource.get("status"));
+        let conditions = status.and_then(|status| status["conditions"].as_array());
+        let progressing = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == "Progressing");
+        progressing
+            .and_then(|condition| condition["message"].as_str())
+            .unwrap_or("it says nothing")
     }
 
     fn missing_objects(&self, wanted: usize) -> Option<String> {

@@ -1,10 +1,12 @@
 //! What goes wrong, and how far: for good only what the group survives.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::PodStatus;
 use quorate_wire::MemberState;
 
 use super::group::Id;
-use super::nodes::timestamp;
+use super::nodes::{Ailments, BROKEN, timestamp};
 use super::world::World;
 
 impl World {
@@ -22,7 +24,12 @@ impl World {
             14..17 => self.damage(),
             17..20 => self.ail("member silent", |ailments, until| ailments.silent = until),
             20 => self.silence_all(),
-            21..23 => self.ail("member cut off", |ailments, until| ailments.cut = until),
+            21..23 => {
+                let now = self.now;
+                self.ail("member cut off", |ailments, until| {
+                    (ailments.cut_since, ailments.cut) = (now, until);
+                });
+            }
             23..26 => self.ail("member slow", |ailments, until| ailments.slow = until),
             26..28 => self.ail("member busy", |ailments, until| ailments.busy = until),
             28 => self.lose_status(),
@@ -76,12 +83,13 @@ impl World {
         }
     }
 
-    fn ail(&mut self, what: &'static str, set: impl FnOnce(&mut super::nodes::Ailments, i64)) {
+    fn ail(&mut self, what: &'static str, set: impl FnOnce(&mut Ailments, i64)) {
         let Some(pod) = self.any_pod() else { return };
-        let until = self.now + self.rng.i64(500..9000);
+        let time = self.rng.i64(500..9000);
+        let until = self.now + time;
         set(self.nodes.ailments.entry(pod.clone()).or_default(), until);
         self.counters.add(what);
-        self.trace(|| format!("{what}: {pod}, for {} ms", until));
+        self.trace(|| format!("{what}: {pod}, for {time} ms"));
     }
 
     fn silence_all(&mut self) {
@@ -100,15 +108,17 @@ impl World {
         let Some(configuration) = self.group.configuration() else {
             return self.spares_founder(id);
         };
-        let sound = |member: Id| {
-            let running = |disk: &super::nodes::Disk| {
-                disk.id == member && disk.content == MemberState::Running
-            };
-            member != id
-                && self.group.held.contains_key(&member)
-                && self.nodes.disks.values().any(running)
-        };
-        configuration.seat(id).is_none() || configuration.is_quorum(sound)
+        if configuration.seat(id).is_none() {
+            return true;
+        }
+        let disks = self.nodes.disks.values();
+        let sound: BTreeSet<Id> = disks
+            .filter(|disk| disk.content == MemberState::Running && disk.id != id)
+            .map(|disk| disk.id)
+            .collect();
+        // They must elect a leader by what each knows, and then commit by the newest configuration.
+        let commits = configuration.is_quorum(|member| sound.contains(&member));
+        commits && !self.group.electable(&sound).is_empty()
     }
 
     fn spares_founder(&self, id: Id) -> bool {
@@ -209,10 +219,20 @@ impl World {
         }
     }
 
+    fn newest_is_broken(&self) -> bool {
+        let spec = self.api.set.as_ref().and_then(|set| set.spec.as_ref());
+        let pod = spec.and_then(|spec| spec.template.spec.as_ref());
+        let image = pod.and_then(|pod| pod.containers.first()?.image.as_deref());
+        image.is_some_and(|image| image.ends_with(BROKEN))
+    }
+
     fn scale_by_hand(&mut self) {
         let replicas = self.rng.i32(0..8);
         self.counters.add("StatefulSet scaled by hand");
         self.trace(|| format!("somebody scales the StatefulSet to {replicas}"));
+        // Without any pod the controller takes the newest revision for the stable one: if that is broken, nobody
+        // remembers another to come back at.
+        self.beyond_survival |= replicas == 0 && self.newest_is_broken();
         self.api.scale_set_by_hand(replicas);
     }
 }

@@ -151,7 +151,8 @@ impl Group {
         Ok(())
     }
 
-    fn elect(&mut self, alive: &BTreeSet<Id>, rng: &mut Rng) -> Result<(), String> {
+    /// Who could win an election among these, with how much of the log; each asks by the configuration that it knows.
+    pub fn electable(&self, alive: &BTreeSet<Id>) -> Vec<(Id, u64)> {
         let held = |id: Id| self.held.get(&id).copied();
         let mut electable = Vec::new();
         for (&id, &own) in self.held.iter().filter(|(id, _)| alive.contains(id)) {
@@ -168,6 +169,11 @@ impl Group {
                 electable.push((id, own));
             }
         }
+        electable
+    }
+
+    fn elect(&mut self, alive: &BTreeSet<Id>, rng: &mut Rng) -> Result<(), String> {
+        let electable = self.electable(alive);
         let Some(&(leader, own)) = rng.choice(&electable) else {
             return Ok(());
         };
@@ -186,10 +192,21 @@ impl Group {
         let before = self.configurations.len();
         self.configurations
             .retain(|configuration| configuration.index <= own);
+        self.forget_unknown();
         self.rolled_back += u32::from(self.configurations.len() < before);
         self.last = own;
         self.append(leader, 1);
         Ok(())
+    }
+
+    /// An identity whose addition was rolled back before its disk was reached was never in the group.
+    fn forget_unknown(&mut self) {
+        let (held, removed) = (&self.held, &self.removed);
+        let configurations = &self.configurations;
+        self.used.retain(|id| {
+            let configured = configurations.iter().any(|c| c.seat(*id).is_some());
+            configured || held.contains_key(id) || removed.contains(id)
+        });
     }
 
     fn append(&mut self, leader: Id, entries: u64) {

@@ -1,6 +1,8 @@
 //! The engine's host in the simulation. The operator may be killed before and after each effect, what it sees may be
 //! old, and what it sends may be lost or come twice.
 
+use std::collections::BTreeMap;
+
 use quorate_engine::{Failure, Host, Key, Snapshot};
 use quorate_plan::{Action, Answer, AnyKind, Env, Event, MemberRequest, Object, Observed};
 use quorate_wire::{MemberState, MemberStatus};
@@ -60,10 +62,10 @@ impl<'w> SimHost<'w> {
 
     fn look(&mut self) -> Option<Snapshot> {
         let world = &mut *self.world;
-        let stale = world.faults_allowed() && world.rng.u8(..) < 24;
-        let old = world.last_seen.clone().filter(|_| stale);
+        let faults = world.faults_allowed();
+        let old = world.stale.take().filter(|_| faults);
         world.counters.add_if("stale observation", old.is_some());
-        let mut seen = match old {
+        let (at, mut seen) = match old {
             Some(seen) => seen,
             None => {
                 let resource = world.api.resource.clone()?;
@@ -89,7 +91,7 @@ impl<'w> SimHost<'w> {
                         .flatten()
                         .any(|owner| owner.uid == set_uid)
                 });
-                Snapshot {
+                let seen = Snapshot {
                     resource,
                     observed: Observed {
                         pods: pods
@@ -102,28 +104,25 @@ impl<'w> SimHost<'w> {
                             .collect(),
                         ..Observed::default()
                     },
-                }
+                };
+                (world.now, seen)
             }
         };
         world.api.resource.as_ref()?;
-        let old_answers = world
-            .last_seen
-            .take()
-            .map(|seen| seen.observed.members)
-            .unwrap_or_default();
-        seen.observed.members = self.ask(&seen.observed, old_answers);
-        self.world.last_seen = Some(seen.clone());
+        seen.observed.members = self.ask(&seen.observed);
+        let world = &mut *self.world;
+        world.answers.clone_from(&seen.observed.members);
+        // Drawn now, because a copy of everything is dear.
+        let again = faults && world.rng.u8(..) < 24;
+        world.stale = again.then(|| (at, seen.clone()));
+        self.remember(at, &seen);
         Some(seen)
     }
 
     /// Each pod's document; now and then the one of the round before, with its time.
-    fn ask(
-        &mut self,
-        observed: &Observed,
-        old: std::collections::BTreeMap<String, Answer>,
-    ) -> std::collections::BTreeMap<String, Answer> {
+    fn ask(&mut self, observed: &Observed) -> BTreeMap<String, Answer> {
         let world = &mut *self.world;
-        let mut answers = std::collections::BTreeMap::new();
+        let mut answers = BTreeMap::new();
         for name in observed.pods.keys() {
             let uid = world
                 .nodes
@@ -133,7 +132,7 @@ impl<'w> SimHost<'w> {
                 .unwrap_or_default();
             let status = world.nodes.status(name, &world.group, world.now);
             let repeated = world.faults_allowed() && world.rng.u8(..) < 6;
-            let answer = match old.get(name).filter(|_| repeated) {
+            let answer = match world.answers.get(name).filter(|_| repeated) {
                 Some(old) => old.clone(),
                 None => Answer {
                     pod_uid: uid,
@@ -146,7 +145,7 @@ impl<'w> SimHost<'w> {
         answers
     }
 
-    fn remember(&mut self, seen: &Snapshot) {
+    fn remember(&mut self, at: i64, seen: &Snapshot) {
         let text_at = |pointer: &str| {
             seen.resource
                 .pointer(pointer)
@@ -165,6 +164,11 @@ impl<'w> SimHost<'w> {
         });
         let spec = seen.resource.get("spec").cloned().unwrap_or_default();
         let repair = needs_repair(&self.world.group, &seen.observed, self.world.now);
+        let answers = seen.observed.members.values();
+        let answers = answers.map(|answer| answer.at.as_millisecond());
+        // Older ones are no news to anybody.
+        let usable = answers.filter(|at| at + 5000 >= self.world.now);
+        let as_of = usable.fold(at, i64::min);
         let world = &mut *self.world;
         world.judge.wanted_at_read = spec["members"]
             .as_i64()
@@ -174,7 +178,7 @@ impl<'w> SimHost<'w> {
         world.judge.deletes_scaled_at_read = spec["storage"]["retention"]["whenScaled"] == "Delete";
         world.judge.repair_needed_at_read = repair;
         world.judge_now(|judge, scene| {
-            judge.look(scene);
+            judge.look(scene, as_of);
             Ok(())
         });
     }
@@ -316,11 +320,7 @@ impl Host for SimHost<'_> {
 
     async fn observe(&mut self, _: &dyn AnyKind, _: &Key) -> Result<Option<Snapshot>, Failure> {
         self.moment()?;
-        let seen = self.look();
-        if let Some(seen) = &seen {
-            self.remember(seen);
-        }
-        Ok(seen)
+        Ok(self.look())
     }
 
     async fn apply(&mut self, object: Object) -> Result<Object, Failure> {

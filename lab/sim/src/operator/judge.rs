@@ -1,11 +1,13 @@
 //! What no act of the operator may do. Faults may do worse: a member that was healthy when the operator looked, and
-//! fell since by no act of its own, still counts as healthy; nobody can decide on what happens after he looked.
+//! fell since by no act of its own, still counts as healthy; nobody can decide on what happens after he looked. Nor on
+//! what his caches or the members themselves cannot know yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use quorate_model::{is_terminating, ordinal, pod_name, revision_of};
+use quorate_plan::OWNER_UID;
 use quorate_wire::{MemberState, Part};
 
 use super::NAME;
@@ -17,8 +19,10 @@ use super::nodes::{Nodes, text};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Judge {
     healthy_at_read: BTreeSet<Id>,
-    /// Identities that the operator disrupted since.
-    disrupted: BTreeSet<Id>,
+    /// When each was healthy last, but for what the operator has disrupted since.
+    last_healthy: BTreeMap<Id, i64>,
+    /// Members that the operator has allowed the StatefulSet's controller to restart since it looked.
+    granted: BTreeSet<Id>,
     /// Whether a document said that a voter needs repair.
     pub repair_needed_at_read: bool,
     pub wanted_at_read: i32,
@@ -44,7 +48,7 @@ impl Scene<'_> {
         let Some(configuration) = self.configuration() else {
             return BTreeSet::new();
         };
-        let alive = self.nodes.alive(self.now);
+        let alive = self.nodes.heard(self.now);
         let stays = |id: Id| {
             let pod = self.nodes.pod_of(id).and_then(|pod| self.api.pods.get(pod));
             pod.is_some_and(|pod| !is_terminating(pod))
@@ -77,35 +81,72 @@ impl Scene<'_> {
             .collect()
     }
 
+    fn has_foreign_claim(&self, ordinal: i32) -> bool {
+        let claim = format!("data-{}", pod_name(NAME, ordinal));
+        let labels = self
+            .api
+            .claims
+            .get(&claim)
+            .map(|claim| &claim.metadata.labels);
+        let owner = labels.map(|labels| labels.iter().flatten().find(|(key, _)| *key == OWNER_UID));
+        owner.is_some_and(|owner| owner.is_none_or(|(_, uid)| uid != self.api.resource_uid()))
+    }
+
     fn seat(&self, id: Id) -> Option<&Seat> {
         self.configuration()?.seat(id)
     }
 }
 
 impl Judge {
-    pub fn look(&mut self, scene: &Scene<'_>) {
-        self.healthy_at_read = scene.healthy();
-        self.disrupted.clear();
+    /// Remembers who is healthy.
+    pub fn watch(&mut self, scene: &Scene<'_>) {
+        for id in scene.healthy() {
+            self.last_healthy.insert(id, scene.now);
+        }
+    }
+
+    /// The operator looks, at caches and documents that are as old as that.
+    pub fn look(&mut self, scene: &Scene<'_>, as_of: i64) {
+        self.watch(scene);
+        let healthy = self.last_healthy.iter().filter(|(_, at)| **at >= as_of);
+        self.healthy_at_read = healthy.map(|(id, _)| *id).collect();
+        self.granted.clear();
+    }
+
+    /// Whoever the StatefulSet's controller may restart by the operator's will.
+    pub fn granted(&self, scene: &Scene<'_>) -> BTreeSet<Id> {
+        let set = scene.api.set.as_ref();
+        set.map_or_else(BTreeSet::new, |set| &scene.granted(set) | &self.granted)
+    }
+
+    /// The StatefulSet's controller has used what it was granted.
+    pub fn use_grants(&mut self, scene: &Scene<'_>, granted: &BTreeSet<Id>) {
+        let healthy = scene.healthy();
+        for id in granted.iter().filter(|id| !healthy.contains(id)) {
+            self.disrupt(*id);
+        }
+    }
+
+    fn disrupt(&mut self, id: Id) {
+        self.last_healthy.remove(&id);
+        self.healthy_at_read.remove(&id);
     }
 
     /// Those that count as healthy now.
     fn base(&self, scene: &Scene<'_>) -> BTreeSet<Id> {
-        let mut base: BTreeSet<Id> = &scene.healthy() | &(&self.healthy_at_read - &self.disrupted);
-        if let Some(set) = &scene.api.set {
-            base = &base - &scene.granted(set);
-        }
-        base
+        &(&scene.healthy() | &self.healthy_at_read) - &self.granted(scene)
     }
 
-    /// Whether these may stop together.
+    /// Whether these may stop together. Where there is no healthy quorum already, no healthy voter may be taken either.
     fn spares(&self, scene: &Scene<'_>, victims: &BTreeSet<Id>, what: &str) -> Result<(), String> {
         let Some(configuration) = scene.configuration() else {
             return Ok(());
         };
         let base = self.base(scene);
-        if configuration.is_quorum(|id| base.contains(&id))
-            && !configuration.is_quorum(|id| base.contains(&id) && !victims.contains(&id))
-        {
+        let counts = configuration
+            .voters()
+            .any(|seat| base.contains(&seat.id) && victims.contains(&seat.id));
+        if counts && !configuration.is_quorum(|id| base.contains(&id) && !victims.contains(&id)) {
             return Err(format!(
                 "{what}: that leaves no quorum of healthy, caught-up voters ({} were healthy)",
                 base.len()
@@ -135,7 +176,7 @@ impl Judge {
         if !alone {
             self.spares(scene, &victims, &format!("{pod} is restarted"))?;
         }
-        self.disrupted.extend(victims);
+        self.disrupt(disk.id);
         Ok(())
     }
 
@@ -171,12 +212,21 @@ impl Judge {
                 "{claim} is deleted, though its policy is to retain it"
             ));
         }
-        self.disrupted.insert(disk.id);
+        self.disrupt(disk.id);
         Ok(())
     }
 
     /// A StatefulSet is changed: pods may be scaled away, or restarted by its controller.
     pub fn apply(&mut self, scene: &Scene<'_>, new: &StatefulSet) -> Result<(), String> {
+        let before = scene.api.set.as_ref().map_or(0, replicas);
+        for ordinal in before..replicas(new) {
+            if scene.has_foreign_claim(ordinal) {
+                return Err(format!(
+                    "{} is put on the disk of an earlier resource",
+                    pod_name(NAME, ordinal)
+                ));
+            }
+        }
         let Some(old) = &scene.api.set else {
             return Ok(());
         };
@@ -218,6 +268,7 @@ impl Judge {
         if self.repair_needed_at_read {
             return Err("a member is upgraded while another needs repair".into());
         }
+        self.granted.extend(granted);
         self.others_are_back(scene, partition(new), replicas(new))
     }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use quorate_wire::{
@@ -13,6 +15,9 @@ use quorate_wire::{
 
 use super::api::Api;
 use super::group::{Configuration, Group, Id};
+
+/// So long a member and its peers do not notice that they have lost each other.
+pub(super) const ELECTION_TIMEOUT: i64 = 1000;
 
 /// Images of this version never run.
 pub(super) const BROKEN: &str = "broken";
@@ -45,6 +50,7 @@ pub(super) struct Ailments {
     pub silent: i64,
     /// Its peers do not reach it; it says what it knew when that began.
     pub cut: i64,
+    pub cut_since: i64,
     cut_view: Option<GroupStatus>,
     /// Its disk or its network is slow.
     pub slow: i64,
@@ -60,6 +66,12 @@ pub(super) struct Nodes {
     pub processes: BTreeMap<String, Process>,
     pub ailments: BTreeMap<String, Ailments>,
     pub contacts: u32,
+}
+
+impl Ailments {
+    fn is_known_to_be_cut(&self, now: i64) -> bool {
+        self.cut > now && self.cut_since + ELECTION_TIMEOUT <= now
+    }
 }
 
 impl Nodes {
@@ -79,14 +91,19 @@ impl Nodes {
 
     /// Identities that run, are sound, and reach their peers.
     pub fn alive(&self, now: i64) -> BTreeSet<Id> {
+        self.sound(|ailments| ailments.cut <= now)
+    }
+
+    /// The same, as far as the members themselves can know.
+    pub fn heard(&self, now: i64) -> BTreeSet<Id> {
+        self.sound(|ailments| !ailments.is_known_to_be_cut(now))
+    }
+
+    fn sound(&self, reached: impl Fn(&Ailments) -> bool) -> BTreeSet<Id> {
         self.processes
             .iter()
             .filter(|(pod, process)| {
-                process.running
-                    && self
-                        .ailments
-                        .get(*pod)
-                        .is_none_or(|ailments| ailments.cut <= now)
+                process.running && self.ailments.get(*pod).is_none_or(&reached)
             })
             .filter_map(|(pod, _)| self.disk_of(pod))
             .filter(|disk| disk.content == MemberState::Running)
@@ -117,7 +134,7 @@ impl Nodes {
     ) -> Result<(), String> {
         self.admit(api, rng, now);
         self.end(api, now);
-        self.start(api.resource_uid(), rng, now)?;
+        self.start(api.resource_uid(), rng, now);
         group.step(&self.alive(now), &self.slow(now), rng)?;
         self.hear(group, rng, now);
         self.release_claims(api, group);
@@ -181,7 +198,8 @@ impl Nodes {
     }
 
     /// A process opens its disk: an empty one gets an identity, a removed one sets its data aside and gets another.
-    fn start(&mut self, cluster: &str, rng: &mut Rng, now: i64) -> Result<(), String> {
+    /// On the disk of another resource it does not start.
+    fn start(&mut self, cluster: &str, rng: &mut Rng, now: i64) {
         for process in self.processes.values_mut() {
             if process.running
                 || process.starts > now
@@ -201,16 +219,13 @@ impl Nodes {
                 .entry(process.claim_uid.clone())
                 .or_insert_with(|| fresh.clone());
             if disk.cluster != cluster {
-                return Err(format!(
-                    "a pod of {cluster} was put on a disk of {}",
-                    disk.cluster
-                ));
+                process.running = false;
+                continue;
             }
             if disk.content == MemberState::Removed {
                 *disk = fresh;
             }
         }
-        Ok(())
     }
 
     /// A process dies and comes back on the same disk.
@@ -298,21 +313,28 @@ impl Nodes {
                 .processes
                 .get(name)
                 .is_some_and(|process| process.running);
-            let ready = running && self.disk_of(name).is_some_and(|disk| is_ready(disk, group));
+            let cut = self.ailments.get(name);
+            let cut = cut.is_some_and(|ailments| ailments.is_known_to_be_cut(now));
+            let hears = running && !cut;
+            let ready = hears && self.disk_of(name).is_some_and(|disk| is_ready(disk, group));
             let was = pod
                 .status
                 .as_ref()
                 .and_then(|status| status.phase.as_deref());
-            if was == Some("Failed") || (was.is_some() && quorate_model::is_ready(pod) == ready) {
+            let broken = self.processes.get(name);
+            let broken = broken.is_some_and(|p| p.version == BROKEN && p.starts <= now);
+            let same = quorate_model::is_ready(pod) == ready && is_waiting(pod) == broken;
+            if was == Some("Failed") || (was.is_some() && same) {
                 continue;
             }
             api.touched = true;
-            pod.status = Some(pod_status(name, ready, now));
+            pod.status = Some(pod_status(name, ready, broken, now));
         }
     }
 
     /// The member's document, or why there is none.
     pub fn status(&mut self, pod: &str, group: &Group, now: i64) -> Result<MemberStatus, String> {
+        let heard = self.heard(now);
         let process = self
             .processes
             .get(pod)
@@ -326,16 +348,18 @@ impl Nodes {
         if ailments.silent > now {
             return Err("timed out".into());
         }
+        let alone = ailments.is_known_to_be_cut(now);
         let mut groups = Vec::new();
         if disk.content == MemberState::Running {
-            let view = group_status(disk.id, group);
+            let view = group_status(disk.id, group, &heard);
             let cut = ailments.cut > now;
             ailments.cut_view = ailments
                 .cut_view
                 .take()
                 .filter(|_| cut)
                 .or_else(|| view.clone());
-            groups.extend(if cut { ailments.cut_view.clone() } else { view });
+            let view = if cut { ailments.cut_view.clone() } else { view };
+            groups.extend(view.map(|view| if alone { leaderless(view) } else { view }));
         }
         let damaged = disk.content == MemberState::Damaged;
         let blocker = RestartBlocker {
@@ -352,7 +376,7 @@ impl Nodes {
             incarnation: text(if damaged { 0 } else { disk.id }),
             state: disk.content,
             reason: damaged.then(|| "a checksum does not hold".into()),
-            ready: is_ready(disk, group),
+            ready: !alone && is_ready(disk, group),
             insecure: true,
             restart_blockers: if ailments.busy > now {
                 vec![blocker]
@@ -383,7 +407,7 @@ fn version(pod: &Pod) -> String {
         .unwrap_or_default()
 }
 
-fn pod_status(name: &str, ready: bool, now: i64) -> PodStatus {
+fn pod_status(name: &str, ready: bool, broken: bool, now: i64) -> PodStatus {
     let condition = PodCondition {
         type_: "Ready".into(),
         status: if ready { "True" } else { "False" }.into(),
@@ -395,12 +419,33 @@ fn pod_status(name: &str, ready: bool, now: i64) -> PodStatus {
         phase: Some("Running".into()),
         pod_ip: Some(format!("127.0.1.{octet}")),
         conditions: Some(vec![condition]),
+        container_statuses: broken.then(|| vec![crash_loop()]),
         ..PodStatus::default()
     }
 }
 
+fn crash_loop() -> ContainerStatus {
+    let waiting = ContainerStateWaiting {
+        reason: Some("CrashLoopBackOff".into()),
+        message: None,
+    };
+    ContainerStatus {
+        name: "member".into(),
+        state: Some(ContainerState {
+            waiting: Some(waiting),
+            ..ContainerState::default()
+        }),
+        ..ContainerStatus::default()
+    }
+}
+
+fn is_waiting(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    status.is_some_and(|status| status.container_statuses.is_some())
+}
+
 /// What a member knows of the group: its own part of the log, and if it leads everyone's progress.
-fn group_status(id: Id, group: &Group) -> Option<GroupStatus> {
+fn group_status(id: Id, group: &Group, heard: &BTreeSet<Id>) -> Option<GroupStatus> {
     let held = *group.held.get(&id)?;
     let leads = group.leader == Some(id);
     let empty = Configuration {
@@ -421,7 +466,7 @@ fn group_status(id: Id, group: &Group) -> Option<GroupStatus> {
         address: format!("{}.a-peers.default.svc.cluster.local:7071", seat.name),
         part: seat.part,
         match_index: group.held.get(&seat.id).copied().filter(|_| leads),
-        caught_up: leads.then(|| group.is_caught_up(seat.id)),
+        caught_up: leads.then(|| heard.contains(&seat.id) && group.is_caught_up(seat.id)),
     });
     Some(GroupStatus {
         group: 1,
@@ -439,6 +484,18 @@ fn group_status(id: Id, group: &Group) -> Option<GroupStatus> {
             members: members.collect(),
         },
     })
+}
+
+/// A member that has heard none of its peers for an election timeout: a leader steps down, a follower asks for votes.
+fn leaderless(mut view: GroupStatus) -> GroupStatus {
+    if view.role != Role::Learner {
+        view.role = Role::PreCandidate;
+    }
+    view.leader = None;
+    for member in &mut view.configuration.members {
+        (member.match_index, member.caught_up) = (None, None);
+    }
+    view
 }
 
 /// An identity as documents write it.

@@ -58,6 +58,9 @@ pub fn run_seed(seed: u64, print: bool) -> Result<Outcome, Failure> {
     while settled.is_none() {
         world.tick();
         if let Some(what) = world.broken.take() {
+            if print {
+                println!("{}", world.scene());
+            }
             return Err(Failure { seed, what });
         }
         if world.faults_allowed() {
@@ -75,9 +78,12 @@ pub fn run_seed(seed: u64, print: bool) -> Result<Outcome, Failure> {
             }
             Some(_) if world.beyond_survival => settled = Some(0),
             Some(missing) if world.now > end => {
+                if print {
+                    println!("{}", world.scene());
+                }
                 return Err(Failure {
                     seed,
-                    what: format!("it does not end as specified: {missing}"),
+                    what: format!("it does not end as specified: {missing} ({})", world.said()),
                 });
             }
             Some(_) => {}

@@ -1,5 +1,6 @@
 //! One simulated world: an API server, nodes, a raft group, an operator, and a judge.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -8,7 +9,7 @@ use fastrand::Rng;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_engine::{Key, Memory, Round, Snapshot, reconcile};
 use quorate_model::Rules;
-use quorate_plan::MemberRequest;
+use quorate_plan::{Answer, MemberRequest};
 use quorate_wire::MemberState;
 
 use super::api::Api;
@@ -38,7 +39,10 @@ pub(super) struct World {
     pub group: Group,
     pub judge: Judge,
     pub counters: Counters,
-    pub last_seen: Option<Snapshot>,
+    /// What the operator is going to see once more, and when its caches were current.
+    pub stale: Option<(i64, Snapshot)>,
+    /// What the members answered last.
+    pub answers: BTreeMap<String, Answer>,
     pub late: Vec<Late>,
     pub user: User,
     memory: Memory,
@@ -60,7 +64,7 @@ impl World {
             max_unavailable_gate: rng.bool(),
         });
         let now = 1_000_000;
-        let calm_from = now + rng.i64(10_000..45_000);
+        let calm_from = now + rng.i64(6_000..32_000);
         let user = User::new(&mut rng);
         let mut world = World {
             now,
@@ -70,7 +74,8 @@ impl World {
             group: Group::default(),
             judge: Judge::default(),
             counters: Counters::default(),
-            last_seen: None,
+            stale: None,
+            answers: BTreeMap::new(),
             late: Vec::new(),
             user,
             memory: Memory::default(),
@@ -179,14 +184,32 @@ impl World {
         let lazy = self.faults_allowed() && self.rng.u8(..) < 60;
         let event = self.api.touched;
         if (event && !lazy) || self.now % 2000 == 0 {
-            if let Err(unsupported) = self.api.control(timestamp(self.now)) {
-                self.break_with(unsupported);
-            }
+            self.control();
             self.next_round = self.next_round.min(self.now + 400);
         }
+        self.judge_now(|judge, scene| {
+            judge.watch(scene);
+            Ok(())
+        });
         if self.now >= self.next_round && self.broken.is_none() {
             self.operate();
         }
+    }
+
+    /// One round of the StatefulSet's controller.
+    fn control(&mut self) {
+        let mut granted = BTreeSet::new();
+        self.judge_now(|judge, scene| {
+            granted = judge.granted(scene);
+            Ok(())
+        });
+        if let Err(unsupported) = self.api.control(timestamp(self.now)) {
+            self.break_with(unsupported);
+        }
+        self.judge_now(|judge, scene| {
+            judge.use_grants(scene, &granted);
+            Ok(())
+        });
     }
 
     /// One round of the operator.
@@ -200,7 +223,8 @@ impl World {
         let round = finish(reconcile(&mut host, kind(), &key, &mut memory));
         if host.killed {
             memory = Memory::default();
-            self.last_seen = None;
+            self.stale = None;
+            self.answers.clear();
             self.trace(|| "the operator starts anew".into());
         }
         self.memory = memory;

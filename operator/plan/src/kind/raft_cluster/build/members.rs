@@ -79,7 +79,6 @@ fn template(
     let release = match &pool.template {
         Template::Target => &valid.release,
         Template::Stable(stable) => stable,
-        Template::Living(living) => return (**living).clone(),
     };
     let identity = &valid.identity;
     let selector = identity.selector(MEMBER);

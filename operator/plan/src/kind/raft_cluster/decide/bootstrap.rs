@@ -33,7 +33,6 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
         return Phase::Clear;
     }
     if let Err(refused) = may_populate(view, view.wanted()) {
-        draft.pool.replicas = view.replicas().unwrap_or(0);
         return draft.attempt(Reason::ForeignClaim, Err(refused), String::new(), None);
     }
     let founder = draft
@@ -45,10 +44,20 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
         // Nobody votes yet: as many pods as are wanted, all at the newest revision.
         draft.pool.replicas = view.wanted();
         draft.pool.partition = 0;
+        // Below a partition pods come back at the controller's current revision, which is the very first one until an
+        // update was complete. It is one that runs, or an eviction could bring back one that never did; a set without
+        // pods makes the newest current.
+        if founder.is_none() && view.current_revision() != view.update_revision() {
+            draft.pool.replicas = 0;
+            return draft.busy(
+                Reason::Forming,
+                "a revision that was never seen to run is given up: the pods are made anew".into(),
+            );
+        }
         let outdated = view
             .members
             .values()
-            .find(|member| rollout::is_left_behind(view, member));
+            .find(|member| member.pod.is_some() && !rollout::is_at_update(view, member));
         if let Some(restart) = outdated.and_then(repair::restart) {
             draft.actions.push(restart);
             return draft.busy(
@@ -122,8 +131,7 @@ fn found(view: &View<'_>, draft: &mut Draft, founder: &str) -> Phase {
         (marks::INCARNATION.to_owned(), founder.to_owned()),
         (marks::FOUNDER.to_owned(), "true".to_owned()),
     ];
-    let claim = member.claim.filter(|claim| view.is_ours(claim));
-    let Some(claim) = claim else {
+    let Some(claim) = member.claim else {
         return draft.busy(Reason::Forming, "waiting to see the founder's claim".into());
     };
     let pod = view.pod_name(member.ordinal);

@@ -26,8 +26,6 @@ pub(super) struct Draft {
     pub stopped: Option<i32>,
     /// The living StatefulSet carries another template than the wanted one, which takes its place now.
     pub publishes: bool,
-    /// Or later: see [`Draft::withhold`].
-    pub withheld: bool,
 }
 
 /// The reasons of the conditions.
@@ -82,6 +80,7 @@ impl Draft {
         let replicas = view
             .replicas()
             .unwrap_or_else(|| view.wanted())
+            .min(view.room())
             .max(view.floor());
         let digest = view
             .set
@@ -124,18 +123,7 @@ impl Draft {
             busy: None,
             stopped: None,
             publishes: view.set.is_some() && !same,
-            withheld: false,
         }
-    }
-
-    /// Keeps the living template for now: were another published, pods that go would come back at a revision that
-    /// nobody knows to work.
-    pub fn withhold(&mut self, view: &View<'_>) {
-        let Some(spec) = view.spec() else { return };
-        self.pool.template = Template::Living(Box::new(spec.template.clone()));
-        self.pool.partition = view.partition();
-        self.publishes = false;
-        self.withheld = true;
     }
 
     pub fn refuse(&mut self, (refusal, message): (Refusal, String)) {

@@ -41,7 +41,7 @@ pub(super) fn is_counted(member: &Member<'_>) -> bool {
 /// Brings every claim's marks up to date: whose data it holds, and whether it goes with the resource.
 pub(super) fn update(view: &View<'_>, draft: &mut Draft) {
     for member in view.members.values() {
-        let Some(claim) = member.claim.filter(|claim| view.is_ours(claim)) else {
+        let Some(claim) = member.claim else {
             continue;
         };
         let mut annotations = BTreeMap::new();
@@ -87,9 +87,5 @@ pub(super) fn mark(
 /// The mark that an identity is about to be removed.
 pub(super) fn removal(view: &View<'_>, member: &Member<'_>, id: &str) -> Option<Action> {
     let annotations = [(REMOVED.to_owned(), id.to_owned())].into();
-    mark(
-        view,
-        member.claim.filter(|claim| view.is_ours(claim))?,
-        annotations,
-    )
+    mark(view, member.claim?, annotations)
 }

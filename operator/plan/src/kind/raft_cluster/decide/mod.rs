@@ -63,7 +63,6 @@ pub(super) fn decide(
     }
     if bootstrap::form(&view, &mut draft) == Phase::Clear {
         marks::update(&view, &mut draft);
-        rollout::fence(&view, &mut draft);
         progress(&view, &mut draft);
     }
     conclude(&view, draft, true)
@@ -78,9 +77,20 @@ fn progress(view: &View<'_>, draft: &mut Draft) {
                 "upgrading and scaling wait for the repair".into(),
             ));
         }
+        rollout::take_back(view, draft);
         return;
     }
     if join::join(view, draft) == Phase::Busy && !planted!(RollsBeforeRepair) {
+        rollout::take_back(view, draft);
+        return;
+    }
+    // Two voters can spare none: no restart would ever be allowed before they are one, or three.
+    let cannot_spare = view
+        .lead
+        .as_ref()
+        .is_some_and(|lead| lead.voters().count() == 2);
+    if cannot_spare && !draft.publishes && scale::scale(view, draft) == Phase::Busy {
+        rollout::take_back(view, draft);
         return;
     }
     if rollout::roll(view, draft) == Phase::Busy {

@@ -43,15 +43,8 @@ pub(super) fn may_work(view: &View<'_>) -> Result<(), Refusing> {
 
 /// A pod may be made for each ordinal below `replicas`: no claim of an earlier resource would come into its hands.
 pub(super) fn may_populate(view: &View<'_>, replicas: i32) -> Result<(), Refusing> {
-    let existing = view.replicas().unwrap_or(0);
-    let new = view
-        .members
-        .range(existing.min(replicas)..replicas)
-        .map(|(_, member)| member);
-    match new
-        .filter_map(|member| member.claim)
-        .find(|claim| !view.is_ours(claim))
-    {
+    let mut below = view.members.range(..replicas);
+    match below.find_map(|(_, member)| member.foreign_claim) {
         None => Ok(()),
         Some(claim) => refuse(
             Refusal::ForeignClaim,
@@ -207,6 +200,15 @@ pub(super) fn may_restart(view: &View<'_>, member: &Member<'_>) -> Result<(), Re
         );
     }
     Ok(())
+}
+
+/// A pod may be replaced whose revision is given up: like any restart, but where its process does not start nobody
+/// goes without it. The revert of a broken upgrade must not wait for the quorum that only the revert brings back.
+pub(super) fn may_replace(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
+    if member.does_not_start() {
+        return Ok(());
+    }
+    may_restart(view, member)
 }
 
 /// A member's disk may be deleted: it is no use to the group, and the others are a healthy quorum without it.

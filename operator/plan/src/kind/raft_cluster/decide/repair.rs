@@ -5,7 +5,7 @@ use quorate_wire::{ChangeMember, MemberState};
 
 use super::draft::{Draft, Phase, Reason};
 use super::marks;
-use super::predicates::{may_remove, may_restart, may_wipe};
+use super::predicates::{may_remove, may_replace, may_wipe};
 use super::rollout;
 use super::view::{Lead, Member, View};
 use crate::planted::planted;
@@ -59,7 +59,7 @@ fn repair_member(view: &View<'_>, draft: &mut Draft, member: &Member<'_>) -> Pha
                 format!("{pod} is not healthy, and its revision is given up: it is replaced");
             draft.attempt(
                 Reason::Repairing,
-                may_restart(view, member),
+                may_replace(view, member),
                 words,
                 restart(member),
             )

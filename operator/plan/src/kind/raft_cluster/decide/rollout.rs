@@ -12,25 +12,14 @@ use crate::{MemberRequest, Refusal};
 
 /// Whether any pod is not at the newest revision, or another template is about to be published.
 pub(super) fn is_needed(view: &View<'_>, draft: &Draft) -> bool {
-    highest_outdated(view).is_some() || draft.publishes || draft.withheld
+    highest_outdated(view).is_some() || draft.publishes
 }
 
-/// A new template is published only while pods below the partition would come back at a revision that works. The
-/// controller's current revision is the very first one until an update was complete for the first time: where that
-/// one never ran, an eviction would bring it back.
-pub(super) fn fence(view: &View<'_>, draft: &mut Draft) {
-    let status = view.desired.resource.status.as_ref();
-    let proven = status.is_some_and(|status| status.stable.is_some());
-    let complete = view.current_revision() == view.update_revision();
-    let runs = |member: &Member<'_>| {
-        member.revision() == view.current_revision() && is_healthy(view, member)
-    };
-    if draft.publishes && !proven && !complete && !view.members.values().any(runs) {
-        draft.withhold(view);
-        draft.refuse((
-            Refusal::PreviousNotReady,
-            "the revision before is not complete yet: the new one waits".into(),
-        ));
+/// While another phase is busy no member may be restarted beside: what was granted and not used is taken back.
+pub(super) fn take_back(view: &View<'_>, draft: &mut Draft) {
+    let granted = highest_outdated(view).filter(|ordinal| *ordinal >= view.partition());
+    if let Some(ordinal) = granted.filter(|_| !draft.publishes) {
+        draft.pool.partition = ordinal + 1;
     }
 }
 
@@ -39,6 +28,12 @@ pub(super) fn roll(view: &View<'_>, draft: &mut Draft) -> Phase {
         return draft.busy(
             Reason::Upgrading,
             "the new revision is published, and fenced off".into(),
+        );
+    }
+    if view.replicas() != Some(draft.pool.replicas) {
+        return draft.busy(
+            Reason::Repairing,
+            "the number of pods was changed by another hand, and is put back".into(),
         );
     }
     let Some(ordinal) = highest_outdated(view) else {
@@ -117,7 +112,7 @@ fn hand_over(view: &View<'_>, draft: &mut Draft, ordinal: i32, words: String) ->
 /// The healthy voter with the lowest ordinal, other than this one.
 pub(super) fn successor<'a>(view: &View<'a>, lead: &Lead<'a>, ordinal: i32) -> Option<&'a str> {
     let others = view.configured().filter(|(other, _)| *other != ordinal);
-    let healthy = others.filter(|(_, member)| lead.healthy.contains(member.id.as_str()));
+    let healthy = others.filter(|(_, member)| lead.counts(&member.id));
     healthy
         .min_by_key(|(other, _)| *other)
         .map(|(_, member)| member.id.as_str())
@@ -166,12 +161,7 @@ fn note_stop(view: &View<'_>, draft: &mut Draft, refused: &Refusing) {
     if refused.0 != Refusal::PreviousNotReady {
         return;
     }
-    let late = |member: &&Member<'_>| {
-        let old_enough = member
-            .age(view.now)
-            .is_some_and(|age| age > super::PATIENCE);
-        old_enough && is_at_update(view, member) && !is_healthy(view, member)
-    };
+    let late = |member: &&Member<'_>| is_late(view, member);
     draft.stopped = view
         .members
         .values()
@@ -180,17 +170,21 @@ fn note_stop(view: &View<'_>, draft: &mut Draft, refused: &Refusing) {
         .map(|member| member.ordinal);
 }
 
+/// A member that had time to start at the newest revision, and did not get there.
+fn is_late(view: &View<'_>, member: &Member<'_>) -> bool {
+    let old_enough = member
+        .age(view.now)
+        .is_some_and(|age| age > super::PATIENCE);
+    old_enough && is_at_update(view, member) && !is_healthy(view, member)
+}
+
 /// A pod that is not healthy, whose revision nothing will bring back: a broken upgrade that was reverted or replaced.
-/// The StatefulSet's controller leaves it alone, behind the partition or waiting for it to be ready.
+/// The StatefulSet's controller leaves it alone, behind the partition; above it, its turn comes.
 pub(super) fn is_left_behind(view: &View<'_>, member: &Member<'_>) -> bool {
-    let comes_back_at = if member.ordinal < view.partition() {
-        view.current_revision()
-    } else {
-        view.update_revision()
-    };
-    let known = member.revision().is_some() && comes_back_at.is_some();
+    let known = member.revision().is_some() && view.current_revision().is_some();
     known
-        && member.revision() != comes_back_at
+        && member.ordinal < view.partition()
+        && member.revision() != view.current_revision()
         && !member.is_terminating()
         && !is_healthy(view, member)
 }
@@ -208,7 +202,7 @@ pub(super) fn is_healthy(view: &View<'_>, member: &Member<'_>) -> bool {
     }
 }
 
-fn is_at_update(view: &View<'_>, member: &Member<'_>) -> bool {
+pub(super) fn is_at_update(view: &View<'_>, member: &Member<'_>) -> bool {
     member.revision().is_some() && member.revision() == view.update_revision()
 }
 

@@ -113,7 +113,7 @@ pub(super) fn release_claims(view: &View<'_>, draft: &mut Draft) {
         return;
     };
     for (ordinal, member) in view.members.range(replicas.max(view.floor())..) {
-        let Some(claim) = member.claim.filter(|claim| view.is_ours(claim)) else {
+        let Some(claim) = member.claim else {
             continue;
         };
         let gone = member.pod.is_none() && claim.metadata.deletion_timestamp.is_none();

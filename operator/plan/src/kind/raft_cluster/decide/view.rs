@@ -20,6 +20,18 @@ pub(super) const GROUP: u64 = 1;
 /// A document that is older says nothing of now.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// What kubelets say of a container that does not start; `ContainerCreating` and the like are none of these.
+const STARTLESS: [&str; 8] = [
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImagePull",
+    "ImageNotFound",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+];
+
 /// The claim template's name.
 const VOLUME: &str = "data";
 
@@ -39,7 +51,10 @@ pub(super) struct View<'a> {
 pub(super) struct Member<'a> {
     pub ordinal: i32,
     pub pod: Option<&'a Pod>,
+    /// Its claim, made for this very resource.
     pub claim: Option<&'a PersistentVolumeClaim>,
+    /// One that holds the data of an earlier resource, in the place of its own.
+    pub foreign_claim: Option<&'a PersistentVolumeClaim>,
     /// Its document, when it is fresh and of this very pod.
     pub status: Option<&'a MemberStatus>,
     /// Why there is none.
@@ -55,6 +70,8 @@ pub(super) struct Lead<'a> {
     pub configuration: &'a ConfigurationStatus,
     /// The identities of voters that follow this leader, are ready, and hold what it has committed, by its own account.
     pub healthy: BTreeSet<&'a str>,
+    /// Those among them that are about to be restarted.
+    going: BTreeSet<&'a str>,
 }
 
 impl<'a> View<'a> {
@@ -73,21 +90,51 @@ impl<'a> View<'a> {
         }
         for (claim_name, claim) in &observed.claims {
             if let Some(ordinal) = ordinal(&format!("{VOLUME}-{name}"), claim_name) {
-                members.entry(ordinal).or_default().claim = Some(claim);
+                let member = members.entry(ordinal).or_default();
+                let owner = claim
+                    .metadata
+                    .labels
+                    .as_ref()
+                    .and_then(|l| l.get(OWNER_UID));
+                let uid = desired.valid.identity().uid();
+                if owner.is_some_and(|owner| owner == uid) {
+                    member.claim = Some(claim);
+                } else {
+                    member.foreign_claim = Some(claim);
+                }
             }
         }
         for (ordinal, member) in &mut members {
             member.ordinal = *ordinal;
         }
         let lead = lead(name, &members);
-        View {
+        let mut view = View {
             desired,
             now,
             behind: &observed.behind,
             set: observed.stateful_sets.get(name),
             members,
             lead,
+        };
+        let going = view.going();
+        if let Some(lead) = &mut view.lead {
+            lead.going = going;
         }
+        view
+    }
+
+    /// Identities whose restart is granted and not carried out yet: the StatefulSet's controller may take them away
+    /// at any time.
+    fn going(&self) -> BTreeSet<&'a str> {
+        let outdated = |member: &&Member<'a>| member.revision() != self.update_revision();
+        let granted = self
+            .members
+            .range(self.partition()..)
+            .map(|(_, member)| member);
+        let granted = granted
+            .filter(|member| member.pod.is_some())
+            .filter(outdated);
+        granted.filter_map(Member::id).collect()
     }
 
     /// How many members are wanted.
@@ -159,6 +206,14 @@ impl<'a> View<'a> {
             .map(|(_, member)| member.part)
     }
 
+    /// How many pods there can be without one that comes into the hands of an earlier resource's claim.
+    pub fn room(&self) -> i32 {
+        let mut taken = self.members.values();
+        taken
+            .find(|member| member.foreign_claim.is_some())
+            .map_or(i32::MAX, |member| member.ordinal)
+    }
+
     /// One more than the highest ordinal that the group counts on. Without a leader the marked claims speak for it.
     pub fn floor(&self) -> i32 {
         let highest = match self.lead {
@@ -172,22 +227,26 @@ impl<'a> View<'a> {
         };
         highest.map_or(0, |ordinal| ordinal + 1)
     }
-
-    /// Whether the claim was made for this very resource.
-    pub fn is_ours(&self, claim: &PersistentVolumeClaim) -> bool {
-        let owner = claim
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(OWNER_UID));
-        owner.is_some_and(|owner| owner == self.desired.valid.identity().uid())
-    }
 }
 
 impl<'a> Member<'a> {
     pub fn is_terminating(&self) -> bool {
         self.pod
             .is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())
+    }
+
+    /// Whether the kubelet has given up starting its process for now.
+    pub fn does_not_start(&self) -> bool {
+        let status = self.pod.and_then(|pod| pod.status.as_ref());
+        let containers = status.and_then(|status| status.container_statuses.as_ref());
+        containers.into_iter().flatten().any(|container| {
+            let waiting = container
+                .state
+                .as_ref()
+                .and_then(|state| state.waiting.as_ref());
+            let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+            reason.is_some_and(|reason| STARTLESS.contains(&reason))
+        })
     }
 
     pub fn state(&self) -> Option<MemberState> {
@@ -219,7 +278,7 @@ impl<'a> Lead<'a> {
     /// Whether the healthy voters without this one are a quorum, in both halves of a joint configuration.
     pub fn has_quorum_without(&self, id: Option<&str>) -> bool {
         self.suffices(&self.configuration.members, |member| {
-            self.healthy.contains(member.id.as_str()) && Some(member.id.as_str()) != id
+            self.counts(&member.id) && Some(member.id.as_str()) != id
         })
     }
 
@@ -232,7 +291,7 @@ impl<'a> Lead<'a> {
             .filter(|member| member.id != id)
             .cloned()
             .collect();
-        self.suffices(&left, |member| self.healthy.contains(member.id.as_str()))
+        self.suffices(&left, |member| self.counts(&member.id))
     }
 
     /// Whether the healthy voters would be a quorum of the configuration that a promotion leads to. The learner itself
@@ -242,9 +301,12 @@ impl<'a> Lead<'a> {
         for member in grown.iter_mut().filter(|member| member.id == id) {
             member.part = Part::Voter;
         }
-        self.suffices(&grown, |member| {
-            self.healthy.contains(member.id.as_str()) || member.id == id
-        })
+        self.suffices(&grown, |member| self.counts(&member.id) || member.id == id)
+    }
+
+    /// Whether the group can count on this identity.
+    pub fn counts(&self, id: &str) -> bool {
+        self.healthy.contains(id) && !self.going.contains(id)
     }
 
     fn suffices(
@@ -371,5 +433,6 @@ fn lead<'a>(name: &str, members: &BTreeMap<i32, Member<'a>>) -> Option<Lead<'a>>
         term: group.term,
         configuration: &group.configuration,
         healthy,
+        going: BTreeSet::new(),
     })
 }
