@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 
 use crate::budget::Budget;
 use crate::fatal::Fatal;
-use crate::handle::{Call, Pending};
+use crate::handle::{Call, PROPOSAL, Pending};
 use crate::lanes::Lanes;
 use crate::latency::Latencies;
 use crate::metrics::Metrics;
@@ -424,9 +424,9 @@ impl Driver {
         };
         self.metrics
             .requests
-            .with_label_values(&[outcome(&reply)])
+            .with_label_values(&[pending.kind, outcome(&reply)])
             .inc();
-        if pending.write {
+        if pending.kind == PROPOSAL {
             self.metrics
                 .request_seconds
                 .observe(pending.begun.elapsed().as_secs_f64());

@@ -12,6 +12,7 @@ use tracing::{Instrument, Span};
 
 use crate::budget::{Budget, Share};
 use crate::driver::{Event, Events};
+use crate::spans::outcome;
 use crate::status::NodeStatus;
 use crate::trace::TraceContext;
 
@@ -30,7 +31,7 @@ pub(crate) struct Call {
 pub(crate) struct Pending {
     pub(crate) answer: oneshot::Sender<Reply>,
     pub(crate) begun: Instant,
-    pub(crate) write: bool,
+    pub(crate) kind: &'static str,
     pub(crate) _share: Share,
 }
 
@@ -77,11 +78,10 @@ impl Handle {
         let span = tracing::debug_span!("request", group, trace = tracing::field::Empty);
         let trace = join_trace(&span, parent);
         let (answer, answered) = oneshot::channel();
-        let write = matches!(request, Request::Write(_));
         let pending = Pending {
             answer,
             begun: Instant::now(),
-            write,
+            kind: kind(&request),
             _share: share,
         };
         if self
@@ -96,7 +96,12 @@ impl Handle {
         {
             return Reply::Refused(Refused::OutOfService("this member is stopping".into()));
         }
-        answered.instrument(span).await.unwrap_or(Reply::Unknown)
+        let reply = answered
+            .instrument(span.clone())
+            .await
+            .unwrap_or(Reply::Unknown);
+        span.in_scope(|| tracing::debug!(outcome = outcome(&reply), "answered"));
+        reply
     }
 
     /// The state of all groups: read a group's with [`quorate_group_core::read_state`], after `Reply::Ready`.
@@ -143,5 +148,20 @@ fn size(request: &Request) -> usize {
     match request {
         Request::Write(write) => write.command.len(),
         _ => 0,
+    }
+}
+
+/// The kind of a request that goes through the log.
+pub(crate) const PROPOSAL: &str = "proposal";
+
+/// The kind of a request, for metrics.
+fn kind(request: &Request) -> &'static str {
+    match request {
+        Request::Write(_) | Request::OpenSession { .. } | Request::CloseSession { .. } => PROPOSAL,
+        Request::Read | Request::StaleRead => "read",
+        Request::Bootstrap { .. }
+        | Request::Change { .. }
+        | Request::Transfer { .. }
+        | Request::Snapshot => "admin",
     }
 }

@@ -48,7 +48,11 @@ impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, Error> {
         let add = Registrar(registry);
         Ok(Self {
-            requests: add.counters("requests_total", "Requests answered, by outcome", "outcome")?,
+            requests: add.counters(
+                "requests_total",
+                "Requests answered, by kind and outcome",
+                &["kind", "outcome"],
+            )?,
             request_seconds: add
                 .seconds("request_seconds", "From taking a write to answering it")?,
             commit_seconds: add.seconds(
@@ -91,11 +95,15 @@ impl Metrics {
             snapshots_sent: add
                 .counter("snapshots_sent_total", "Snapshots sent to their last piece")?,
             snapshots_received: add.counter("snapshots_received_total", "Snapshots installed")?,
-            sent: add.counters("peer_messages_sent_total", "Messages sent, by peer", "peer")?,
+            sent: add.counters(
+                "peer_messages_sent_total",
+                "Messages sent, by peer",
+                &["peer"],
+            )?,
             dropped: add.counters(
                 "peer_messages_dropped_total",
                 "Messages dropped unsent, by peer",
-                "peer",
+                &["peer"],
             )?,
         })
     }
@@ -122,8 +130,8 @@ impl Registrar<'_> {
         self.add(IntCounter::new(full(name), help)?)
     }
 
-    fn counters(&self, name: &str, help: &str, label: &str) -> Result<IntCounterVec, Error> {
-        self.add(IntCounterVec::new(Opts::new(full(name), help), &[label])?)
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+        self.add(IntCounterVec::new(Opts::new(full(name), help), labels)?)
     }
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {

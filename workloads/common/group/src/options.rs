@@ -72,7 +72,7 @@ pub struct TransportLimits {
 impl Default for TransportLimits {
     fn default() -> Self {
         Self {
-            max_frame_bytes: 16 << 20,
+            max_frame_bytes: 20 << 20,
             frame_bytes: 1 << 20,
             frame_messages: 1024,
             queue_messages: 16_384,

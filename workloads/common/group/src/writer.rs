@@ -62,6 +62,11 @@ fn write(
     events: &Events,
     metrics: &Metrics,
 ) -> Result<(), LogError> {
+    let measure = |log: &LogWriter| {
+        let bytes = i64::try_from(log.bytes()).unwrap_or(i64::MAX);
+        metrics.log_bytes.set(bytes);
+    };
+    measure(&log);
     while let Ok(first) = queue.recv() {
         let mut below = None;
         let mut rounds = 0;
@@ -90,9 +95,7 @@ fn write(
         if let Some(segment) = below {
             log.drop_below(segment)?;
         }
-        metrics
-            .log_bytes
-            .set(i64::try_from(log.bytes()).unwrap_or(i64::MAX));
+        measure(&log);
     }
     log.close()
 }

@@ -88,6 +88,12 @@ pub fn load_from<S: Settings>(
             values.push((id, value));
         }
     }
+    if !faults.is_empty() {
+        // What is wrong with the others is told too, as far as it can be seen without those that are bad.
+        if let Ok(settings) = flags::build::<S>(&command, &values, &mut Faults::default()) {
+            settings.check(&mut faults);
+        }
+    }
     faults.done()?;
     let settings: S = flags::build(&command, &values, &mut faults)?;
     settings.check(&mut faults);
@@ -113,9 +119,12 @@ fn command<S: Settings>(program: Program) -> Command {
     ];
     let command = Command::new(program.name)
         .version(program.version)
-        .about(program.about)
         .args(own);
-    S::augment_args(command).mut_args(|arg| match arg.get_id().as_str() {
+    // The comment on the struct of settings is for its readers, and would stand here otherwise.
+    let command = S::augment_args(command)
+        .about(program.about)
+        .long_about(None);
+    command.mut_args(|arg| match arg.get_id().as_str() {
         PRINT => arg,
         id => {
             let variable = Names::of(id).variable;

@@ -9,5 +9,6 @@ pub mod problem;
 pub mod resolve;
 pub mod serve;
 pub mod shutdown;
+pub mod stall;
 pub mod telemetry;
 pub mod tls;

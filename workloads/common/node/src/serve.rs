@@ -17,12 +17,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::Refusal;
+use crate::stall::Impatient;
 use crate::tls::{Conn, Demand, Tls};
 
 /// Whoever does not send the head of a request within this time loses the connection; idle ones too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// An HTTP/2 connection that answers no ping for this long is gone.
 const PING: Duration = Duration::from_secs(20);
+/// A client that takes nothing of its answer for this long is gone.
+const STALL: Duration = Duration::from_secs(30);
+/// The head of an HTTP/2 request: room for keys whose bytes are all percent-encoded.
+const MAX_HEAD_BYTES: u32 = 128 << 10;
 /// Requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 /// So many connections above the limit are told so; those beyond are closed without a word.
@@ -150,8 +155,10 @@ impl Server {
                 .http2()
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING)
+                .max_header_list_size(MAX_HEAD_BYTES)
                 .max_concurrent_streams(MAX_STREAMS);
             let service = TowerToHyperService::new(routes);
+            let conn = Impatient::new(conn, STALL);
             let served = watcher
                 .watch(
                     builder

@@ -198,6 +198,10 @@ impl Raft {
         if let Change::Reconfigure { promote, .. } = change {
             for id in promote {
                 self.check_caught_up(*id)?;
+                // In a young group the bound alone would let a member in that was never there.
+                if !self.is_active(*id) {
+                    return Err(self.lagging(*id));
+                }
             }
             self.check_health(&next)?;
         }
@@ -206,16 +210,20 @@ impl Raft {
 
     /// Refuses who is more than the lag bound behind.
     pub(crate) fn check_caught_up(&self, member: MemberId) -> Result<(), Refusal> {
-        let matched = self.matched(member);
-        let lag = self.log.last_index().saturating_sub(matched);
+        let lag = self.log.last_index().saturating_sub(self.matched(member));
         if lag > self.config.lag_bound {
-            return Err(Refusal::Lagging {
-                member,
-                matched,
-                lag,
-            });
+            return Err(self.lagging(member));
         }
         Ok(())
+    }
+
+    fn lagging(&self, member: MemberId) -> Refusal {
+        let matched = self.matched(member);
+        Refusal::Lagging {
+            member,
+            matched,
+            lag: self.log.last_index().saturating_sub(matched),
+        }
     }
 
     /// New voters must be able to commit without waiting for one that is down or far behind: once the joint

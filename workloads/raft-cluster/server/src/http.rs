@@ -4,6 +4,7 @@ mod admission;
 mod batch;
 mod conditions;
 mod keys;
+mod linger;
 mod observe;
 mod outcome;
 mod pages;
@@ -84,6 +85,7 @@ impl<G: Group> Api<G> {
                 axum::routing::delete(sessions::close::<G>).fallback(method_fallback),
             )
             .fallback(path_fallback)
+            .layer(axum::middleware::from_fn(linger::linger))
             .with_state(Arc::new(self));
         observe(
             routes,

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error:#}", PROGRAM.name);
+            eprintln!("{}: {}", PROGRAM.name, told(&error));
             ExitCode::from(if error.is::<quorate_group::Fatal>() {
                 quorate_group::EXIT_CODE
             } else {
@@ -49,4 +49,15 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// The error and its causes, without those that it tells itself.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

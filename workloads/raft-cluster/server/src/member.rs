@@ -86,7 +86,11 @@ pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
         listeners.peer,
         &registry,
     )
-    .await?;
+    .await
+    .with_context(|| {
+        let dir = settings.data_dir.display();
+        format!("data-dir: the member cannot start on {dir}; check the disk and its free space")
+    })?;
 
     let face = Face {
         cluster: settings.cluster.clone(),
@@ -211,7 +215,7 @@ fn options(settings: &MemberSettings, tls: Option<Arc<Tls>>) -> Options {
         heartbeat_interval: Duration::from_millis(settings.heartbeat_interval_ms),
         lag_bound_entries: settings.lag_bound_entries,
         max_pending_requests: settings.max_pending_requests + RESERVED_REQUESTS,
-        max_pending_bytes: settings.max_pending_bytes,
+        max_pending_bytes: settings.max_pending_command_bytes(),
         request_timeout: settings.request_timeout(),
         max_sessions: settings.max_sessions as u64,
         compact_after_entries: settings.compact_after_entries,

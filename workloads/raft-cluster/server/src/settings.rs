@@ -119,6 +119,12 @@ impl MemberSettings {
         SocketAddr::new(self.bind_address, port)
     }
 
+    /// Bytes of commands that may wait: the largest body that is let in becomes a command that is let in.
+    pub fn max_pending_command_bytes(&self) -> usize {
+        self.max_pending_bytes
+            .saturating_add(self.max_key_bytes + COMMAND_OVERHEAD_BYTES)
+    }
+
     /// After this a request is answered.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
@@ -215,17 +221,15 @@ impl MemberSettings {
         }
         for (id, value, most) in [
             ("max_key_bytes", self.max_key_bytes, 32 << 10),
-            ("max_value_bytes", self.max_value_bytes, MAX_COMMAND_BYTES),
-            ("max_batch_bytes", self.max_batch_bytes, MAX_COMMAND_BYTES),
+            ("max_value_bytes", self.max_value_bytes, MAX_BODY_BYTES),
+            ("max_batch_bytes", self.max_batch_bytes, MAX_BODY_BYTES),
             ("max_connections", self.max_connections, 1 << 20),
         ] {
             if value > most {
                 faults.add(id, format_args!("must be at most {most}"));
             }
         }
-        let largest = self.max_value_bytes.max(self.max_batch_bytes)
-            + self.max_key_bytes
-            + COMMAND_OVERHEAD_BYTES;
+        let largest = self.max_value_bytes.max(self.max_batch_bytes);
         if self.max_pending_bytes < largest || self.max_pending_bytes > u32::MAX as usize {
             faults.add(
                 "max_pending_bytes",
@@ -250,11 +254,11 @@ impl MemberSettings {
 /// How long a session may be asked to live, in milliseconds.
 pub const SESSION_LIFETIMES_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600_000;
 
-/// What encoding adds to a command's keys and values.
+/// What a key and encoding add to a request's body, at most.
 const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
 
 /// A command must fit into one message between members.
-const MAX_COMMAND_BYTES: usize = 7 << 20;
+const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// Configurations keep this address, and addresses of pods change.
 fn check_peer_address(address: &str, faults: &mut Faults) {
@@ -324,7 +328,7 @@ mod tests {
             ),
             (&["--keep-entries=20000"], "--keep-entries"),
             (&["--max-pending-bytes=5"], "--max-pending-bytes"),
-            (&["--max-value-bytes=99999999"], "must be at most 7340032"),
+            (&["--max-value-bytes=99999999"], "must be at most 8388608"),
             (&["--max-page-entries=0"], "--max-page-entries"),
             (&["--session-lifetime-ms=1"], "--session-lifetime-ms"),
             (&["--log-filter=info,a=loud"], "--log-filter"),

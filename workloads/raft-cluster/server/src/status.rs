@@ -2,7 +2,7 @@
 
 use quorate_group::NodeStatus;
 use quorate_node::health::Member;
-use quorate_wire::{MemberState, MemberStatus, STATUS_VERSION};
+use quorate_wire::{MemberState, MemberStatus, Role, STATUS_VERSION};
 use tokio_util::sync::CancellationToken;
 
 use crate::{GROUP, VERSION};
@@ -59,7 +59,8 @@ fn reason(node: &NodeStatus) -> Option<String> {
     node.reason.clone().or(unsafe_build)
 }
 
-/// A voter or learner within its lag bound that knows a leader can serve.
+/// A voter within its lag bound that knows a leader: what is ready counts for the quorum, so that a budget for
+/// disruptions counts what matters.
 fn readiness(node: &NodeStatus) -> Result<(), String> {
     if cfg!(feature = "broken-build") {
         return Err("this build is broken on purpose".into());
@@ -81,6 +82,9 @@ fn readiness(node: &NodeStatus) -> Result<(), String> {
     let Some(group) = node.group(GROUP) else {
         return Err(format!("the member does not belong to group {GROUP} yet"));
     };
+    if group.role == Role::Learner {
+        return Err("the member is a learner: it serves, but does not count for the quorum until it is promoted".into());
+    }
     if group.leader.is_none() {
         return Err("no leader is known".into());
     }
@@ -96,7 +100,7 @@ fn readiness(node: &NodeStatus) -> Result<(), String> {
 #[cfg(all(test, not(feature = "broken-build")))]
 mod tests {
     use quorate_raft::MemberId;
-    use quorate_wire::{GroupStatus, Role};
+    use quorate_wire::GroupStatus;
 
     use super::*;
 
@@ -128,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn ready_is_a_member_near_a_leader() {
+    fn ready_is_a_voter_near_a_leader() {
         let running = |group| node(MemberState::Running, vec![group]);
         let leader = Some("0000000000000001");
         let table = [
             (running(group(Role::Leader, leader, true)), None),
             (running(group(Role::Follower, leader, true)), None),
-            (running(group(Role::Learner, leader, true)), None),
+            (running(group(Role::Learner, leader, true)), Some("learner")),
             (
                 running(group(Role::Follower, leader, false)),
                 Some("lag-bound-entries"),

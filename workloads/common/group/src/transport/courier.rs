@@ -16,6 +16,7 @@ use tonic::{Status, Streaming};
 
 use super::dial::{DialError, dial};
 use super::outbox::{Outbox, Outgoing};
+use super::peers::give_back;
 use super::proto::peer_client::PeerClient;
 use super::proto::{self, FromReceiver, FromSender, from_receiver, from_sender, refusal::Reason};
 use crate::driver::{Event, Events};
@@ -26,6 +27,26 @@ use crate::options::Options;
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_secs(1);
+
+/// How long to wait before the next attempt: longer each time.
+struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST_RETRY }
+    }
+}
+
+impl Backoff {
+    /// With jitter: members that lost the same peer at the same moment must not come back together.
+    fn pause(&mut self) -> Duration {
+        let longest = self.next;
+        self.next = (longest * 2).min(LAST_RETRY);
+        longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
 
 /// Keeps the connection to one peer up and moves what waits in its outbox.
 pub(crate) struct Courier {
@@ -69,7 +90,7 @@ enum Parting {
 impl Courier {
     /// Runs until it is aborted.
     pub(crate) async fn run(mut self) {
-        let mut retry = FIRST_RETRY;
+        let mut backoff = Backoff::default();
         let mut told = String::new();
         loop {
             let number = self.outbox.open();
@@ -78,25 +99,31 @@ impl Courier {
                 .session(number, &mut welcomed)
                 .await
                 .map_or_else(|parting| parting, |never| match never {});
-            self.metrics.dropped.inc_by(self.outbox.close() as u64);
+            self.give_back();
             self.events
                 .send(Event::Input(Input::Unreachable(self.peer)));
             if welcomed {
-                retry = FIRST_RETRY;
+                backoff = Backoff::default();
                 told.clear();
             }
             self.tell(&parting, &mut told);
             if let Parting::Refused(refusal) = &parting {
                 self.stand_aside(refusal);
             }
-            // Jitter: members that lost the same peer at the same moment must not come back together.
-            let pause = retry.mul_f64(0.5 + fastrand::f64() / 2.0);
-            retry = (retry * 2).min(LAST_RETRY);
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(backoff.pause()) => {}
                 () = self.nudge.notified() => {}
                 _ = self.contact.changed() => {}
             }
+        }
+    }
+
+    /// What waits is stale when there is a connection again.
+    fn give_back(&self) {
+        let contact = self.contact.borrow().clone();
+        for unsent in self.outbox.close() {
+            self.metrics.dropped.inc();
+            give_back(self.peer, &contact, unsent, &self.events);
         }
     }
 
@@ -307,5 +334,33 @@ fn envelope(outgoing: Outgoing) -> proto::Envelope {
             .trace
             .map(crate::trace::TraceContext::to_bytes)
             .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_differ() {
+        let mut all = Vec::new();
+        for _ in 0..50 {
+            let mut backoff = Backoff::default();
+            let pauses: Vec<_> = (0..10).map(|_| backoff.pause()).collect();
+            for (pause, longest) in pauses.iter().zip([20, 40, 80, 160, 320, 640, 1000, 1000]) {
+                let longest = Duration::from_millis(longest);
+                assert!(
+                    *pause >= longest / 2 && *pause <= longest,
+                    "{pause:?} of {longest:?}"
+                );
+            }
+            all.extend(pauses.last().copied());
+        }
+        let spread = all
+            .iter()
+            .max()
+            .unwrap()
+            .saturating_sub(*all.iter().min().unwrap());
+        assert!(spread > LAST_RETRY / 10, "{spread:?}");
     }
 }

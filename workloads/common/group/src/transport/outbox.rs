@@ -47,14 +47,14 @@ impl Outbox {
         }
     }
 
-    /// Takes a message, or says that it was dropped.
-    pub(crate) fn push(&self, message: Outgoing) -> bool {
+    /// Takes a message, or gives it back: it will not be sent.
+    pub(crate) fn push(&self, message: Outgoing) -> Result<(), Outgoing> {
         let size = approximate_size(&message.message);
         let mut state = self.state();
         let fits = state.queue.len() < self.limits.queue_messages
             && (state.bytes == 0 || state.bytes.saturating_add(size) <= self.limits.queue_bytes);
         if !state.open || !fits || size > self.limits.max_message_bytes() {
-            return false;
+            return Err(message);
         }
         state.bytes += size;
         state.queue.push_back((size, message));
@@ -63,7 +63,7 @@ impl Outbox {
         if let Some(waker) = waker {
             waker.wake();
         }
-        true
+        Ok(())
     }
 
     /// Takes messages again, for a new connection; answers its number.
@@ -73,10 +73,9 @@ impl Outbox {
         state.connection
     }
 
-    /// Drops what waits and takes nothing more; says how many were dropped.
-    pub(crate) fn close(&self) -> usize {
+    /// Takes nothing more, and gives back what waits: it will not be sent.
+    pub(crate) fn close(&self) -> impl ExactSizeIterator<Item = Outgoing> + use<> {
         let mut state = self.state();
-        let dropped = state.queue.len();
         let next = State {
             connection: state.connection + 1,
             ..State::default()
@@ -86,7 +85,7 @@ impl Outbox {
         if let Some(waker) = old.waker {
             waker.wake();
         }
-        dropped
+        old.queue.into_iter().map(|(_, message)| message)
     }
 
     /// Moves messages for one frame to `frame`, in order: at least one, and no more bytes than a frame's share.
@@ -211,41 +210,43 @@ mod tests {
         let waker = Waker::from(Arc::clone(&wakes));
         let mut frame = Vec::new();
         let _ = outbox.poll_take(outbox.open(), &Context::from_waker(&waker), &mut frame);
-        let id = |outgoing: Outgoing| match outgoing.message.body {
+        (frame.into_iter().map(id).collect(), wakes)
+    }
+
+    fn id(outgoing: Outgoing) -> u64 {
+        match outgoing.message.body {
             PeerBody::Forward { id, .. } => id,
             other => panic!("{other:?}"),
-        };
-        (frame.into_iter().map(id).collect(), wakes)
+        }
     }
 
     #[test]
     fn bounded_in_messages_and_bytes() {
         let outbox = Outbox::new(limits());
-        assert!((0..4).all(|id| outbox.push(forward(id, 1))));
-        assert!(!outbox.push(forward(4, 1)), "a fifth message");
-        assert_eq!(outbox.close(), 4);
+        let push = |id, bytes| outbox.push(forward(id, bytes)).is_ok();
+        assert!((0..4).all(|id| push(id, 1)));
+        assert!(!push(4, 1), "a fifth message");
+        let back: Vec<_> = outbox.close().map(id).collect();
+        assert_eq!(back, [0, 1, 2, 3], "what was not sent comes back");
         outbox.open();
-        assert!(outbox.push(forward(0, 3000)));
-        assert!(!outbox.push(forward(1, 3000)), "too many bytes");
+        assert!(push(0, 3000));
+        assert!(!push(1, 3000), "too many bytes");
         assert_eq!(take(&outbox).0, [0]);
         assert!(
-            outbox.push(forward(2, 6000)),
+            push(2, 6000),
             "one message is always taken when nothing waits"
         );
         let huge = limits().max_message_bytes();
-        assert_eq!(outbox.close(), 1);
+        assert_eq!(outbox.close().len(), 1);
         outbox.open();
-        assert!(
-            !outbox.push(forward(3, huge)),
-            "a receiver would refuse its frame"
-        );
+        assert!(!push(3, huge), "a receiver would refuse its frame");
     }
 
     #[test]
     fn frames_keep_the_order_and_their_bounds() {
         let outbox = Outbox::new(limits());
         for (id, bytes) in [(0, 1), (1, 1), (2, 1500), (3, 1500)] {
-            assert!(outbox.push(forward(id, bytes)));
+            outbox.push(forward(id, bytes)).unwrap();
         }
         assert_eq!(take(&outbox).0, [0, 1]);
         assert_eq!(take(&outbox).0, [2]);
@@ -257,7 +258,8 @@ mod tests {
         let outbox = Outbox::new(limits());
         let (none, wakes) = take(&outbox);
         assert!(none.is_empty());
-        assert!(outbox.push(forward(0, 1)) && outbox.push(forward(1, 1)));
+        outbox.push(forward(0, 1)).unwrap();
+        outbox.push(forward(1, 1)).unwrap();
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     }
 
@@ -265,10 +267,10 @@ mod tests {
     fn a_closed_box_takes_nothing() {
         let outbox = Outbox::new(limits());
         let first = outbox.open();
-        outbox.close();
-        assert!(!outbox.push(forward(0, 1)));
+        assert_eq!(outbox.close().len(), 0);
+        assert!(outbox.push(forward(0, 1)).is_err());
         let second = outbox.open();
-        assert!(outbox.push(forward(0, 1)));
+        outbox.push(forward(0, 1)).unwrap();
         let cx = Context::from_waker(Waker::noop());
         let mut frame = Vec::new();
         assert_eq!(

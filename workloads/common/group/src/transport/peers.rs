@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quorate_group_core::Input;
+use quorate_group_core::{Input, PeerBody, PeerMessage, Refused, Reply};
 use quorate_raft::{Contact, MemberId};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -71,8 +71,9 @@ impl Peers {
             peer.moved.send_replace(contact);
         }
         peer.used = Instant::now();
-        if !peer.outbox.push(message) {
+        if let Err(unsent) = peer.outbox.push(message) {
             peer.metrics.dropped.inc();
+            give_back(to, &peer.contact, unsent, &self.events);
             // Not for each message: the node may answer by sending, and the two would never end.
             if peer
                 .told
@@ -130,4 +131,20 @@ impl Peers {
             told: None,
         }
     }
+}
+
+/// A command that never left is refused in the name of the member that it was meant for: its client is told that it
+/// was not applied, not that nobody knows.
+pub(crate) fn give_back(to: MemberId, contact: &Contact, unsent: Outgoing, events: &Events) {
+    let PeerMessage { group, body } = unsent.message;
+    let PeerBody::Forward { id, .. } = body else {
+        return;
+    };
+    let reply = Reply::Refused(Refused::NoLeader { hint: None });
+    let body = PeerBody::ForwardReply { id, reply };
+    events.send(Event::Input(Input::Peer {
+        from: to,
+        contact: contact.clone(),
+        message: PeerMessage { group, body },
+    }));
 }

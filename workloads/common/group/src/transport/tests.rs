@@ -1,29 +1,35 @@
 //! Couriers and doors over loopback, without nodes behind them.
 
+mod certificates;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use prometheus::Registry;
-use quorate_group_core::{Config, Input, PeerBody, PeerMessage};
+use quorate_group_core::{Config, Input, PeerBody, PeerMessage, Refused, Reply};
 use quorate_node::resolve::Resolver;
 use quorate_node::tls::Tls;
 use quorate_raft::{Contact, MemberId};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::door::{Delivery, Door};
 use super::outbox::Outgoing;
 use super::peers::Peers;
+use super::proto::peer_server::{Peer, PeerServer};
+use super::proto::{FromReceiver, FromSender, Welcome, from_receiver, from_sender};
 use crate::driver::{Admission, Event, Events};
 use crate::metrics::Metrics;
-use crate::options::Options;
+use crate::options::{Options, TransportLimits};
 use crate::trace::TraceContext;
 
 /// Long enough for a machine that does eight other things.
@@ -51,6 +57,7 @@ struct Setup {
     tls: Option<Arc<Tls>>,
     resolver: Arc<Resolver>,
     removed: Option<MemberId>,
+    max_frame_bytes: usize,
 }
 
 impl Default for Setup {
@@ -62,6 +69,7 @@ impl Default for Setup {
             tls: None,
             resolver: Arc::default(),
             removed: None,
+            max_frame_bytes: TransportLimits::default().max_frame_bytes,
         }
     }
 }
@@ -83,6 +91,7 @@ impl End {
         let mut options = Options::new(setup.cluster, core, ip);
         options.tls = setup.tls;
         options.resolver = setup.resolver;
+        options.transport.max_frame_bytes = setup.max_frame_bytes;
         let options = Arc::new(options);
         let registry = Registry::new();
         let metrics = Arc::new(Metrics::new(&registry).unwrap());
@@ -259,6 +268,22 @@ async fn large_messages_pass_and_too_large_ones_never_leave() {
 }
 
 #[tokio::test]
+async fn a_receiver_takes_no_larger_frame_whatever_the_sender_thinks() {
+    let small = Setup {
+        max_frame_bytes: 1 << 20,
+        ..Setup::default()
+    };
+    let mut a = End::open(1, Setup::default()).await;
+    let mut b = End::open(2, small).await;
+    a.send_until(&mut b, "the connection stands").await;
+    a.send(&b, &"x".repeat(2 << 20));
+    a.unreachable(b.me).await;
+    b.nothing_came().await;
+    a.send_until(&mut b, "and comes back").await;
+    assert_eq!(a.connections(), 2.0);
+}
+
+#[tokio::test]
 async fn a_peer_that_comes_back_is_found_again() {
     let (mut a, mut b) = (
         End::open(1, Setup::default()).await,
@@ -297,6 +322,104 @@ async fn a_silent_peer_is_noticed() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_command_that_never_left_is_refused_and_not_unknown() {
+    let mut a = End::open(1, Setup::default()).await;
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let contact = Contact {
+        name: "m-2".into(),
+        address: gone.local_addr().unwrap().to_string(),
+    };
+    drop(gone);
+    let reply = Reply::Refused(Refused::NoLeader { hint: None });
+    let body = PeerBody::ForwardReply { id: 1, reply };
+    let refusal = PeerMessage { group: 7, body };
+    // The first waits for a connection that is not made; the second may find the box closed.
+    a.send_as(MemberId(2), contact.clone(), "x", None);
+    let first = a.input(|_| true).await;
+    assert!(
+        matches!(&first, Input::Peer { from: MemberId(2), message, .. } if *message == refusal),
+        "the refusal comes before the news that makes the rest unknown: {first:?}"
+    );
+    a.unreachable(MemberId(2)).await;
+    a.send_as(MemberId(2), contact, "x", None);
+    a.input(|input| matches!(input, Input::Peer { message, .. } if *message == refusal))
+        .await;
+}
+
+/// A receiver that welcomes everybody, as one with a fault might.
+struct Lenient {
+    cluster: &'static str,
+    receiver: u64,
+    got: mpsc::UnboundedSender<FromSender>,
+}
+
+#[tonic::async_trait]
+impl Peer for Lenient {
+    type DeliverStream = ReceiverStream<Result<FromReceiver, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<FromSender>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let welcome = Welcome {
+            cluster: self.cluster.into(),
+            receiver: self.receiver,
+        };
+        let (answer, answers) = mpsc::channel(1);
+        let kind = Some(from_receiver::Kind::Welcome(welcome));
+        answer.try_send(Ok(FromReceiver { kind })).unwrap();
+        let (got, mut stream) = (self.got.clone(), request.into_inner());
+        tokio::spawn(async move {
+            while let Ok(Some(item)) = stream.message().await {
+                let _ = got.send(item);
+            }
+            drop(answer);
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}
+
+#[tokio::test]
+async fn the_sender_too_refuses_another_cluster_and_another_identity() {
+    for (cluster, receiver, right) in [("c-1", 2, true), ("c-2", 2, false), ("c-1", 3, false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let contact = Contact {
+            name: "m-2".into(),
+            address: listener.local_addr().unwrap().to_string(),
+        };
+        let (got, mut received) = mpsc::unbounded_channel();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let service = PeerServer::new(Lenient {
+                    cluster,
+                    receiver,
+                    got: got.clone(),
+                });
+                let connection = http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(tcp), TowerToHyperService::new(service));
+                tokio::spawn(connection);
+            }
+        });
+        let mut a = End::open(1, Setup::default()).await;
+        a.send_as(MemberId(2), contact, "x", None);
+        if !right {
+            a.unreachable(MemberId(2)).await;
+        }
+        let hello = timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
+        assert!(matches!(hello.kind, Some(from_sender::Kind::Hello(_))));
+        let next = if right {
+            timeout(PATIENCE, received.recv()).await.unwrap()
+        } else {
+            received.try_recv().ok()
+        };
+        let frame = next.is_some_and(|item| matches!(item.kind, Some(from_sender::Kind::Frame(_))));
+        assert_eq!(frame, right, "{cluster} {receiver}");
+    }
 }
 
 #[tokio::test]
@@ -342,7 +465,8 @@ async fn a_removed_sender_is_told_for_each_group() {
     .await;
     a.send(&b, "x");
     for wanted in [3, 4] {
-        let input = a.input(|input| matches!(input, Input::Peer { .. })).await;
+        let told = |input: &Input| matches!(input, Input::Peer { message, .. } if message.body == PeerBody::YouWereRemoved);
+        let input = a.input(told).await;
         let Input::Peer { from, message, .. } = input else {
             panic!("{input:?}")
         };
@@ -450,85 +574,4 @@ async fn a_peer_that_moves_is_found_under_its_name() {
     b.contact.address = format!("b.peers.test:{port}");
     std::fs::write(&hosts, "127.3.0.2 b.peers.test # it moved\n").unwrap();
     a.send_until(&mut b, "there").await;
-}
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::new(vec![]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn issue(dir: &Path, issuer: &Authority, name: &str) {
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()])
-        .unwrap()
-        .signed_by(&key, issuer)
-        .unwrap();
-    std::fs::write(dir.join("tls.crt"), certificate.pem()).unwrap();
-    std::fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
-    std::fs::write(dir.join("ca.crt"), issuer.pem()).unwrap();
-}
-
-/// An end with certificates for its address.
-async fn secured(id: u64, issuer: &Authority, name: &str) -> (End, TempDir, Arc<Tls>) {
-    let dir = tempfile::tempdir().unwrap();
-    issue(dir.path(), issuer, name);
-    let tls = Arc::new(Tls::load(dir.path()).unwrap());
-    (
-        End::open(
-            id,
-            Setup {
-                tls: Some(Arc::clone(&tls)),
-                ..Setup::default()
-            },
-        )
-        .await,
-        dir,
-        tls,
-    )
-}
-
-#[tokio::test]
-async fn with_certificates_only_members_of_the_authority_talk() {
-    let (ca, other) = (authority("ours"), authority("other"));
-    let (mut a, _da, _) = secured(1, &ca, "127.0.0.1").await;
-    let (mut b, _db, _) = secured(2, &ca, "127.0.0.1").await;
-    let (mut foreign, _df, _) = secured(3, &other, "127.0.0.1").await;
-    let (mut misnamed, _dm, _) = secured(4, &ca, "127.0.0.99").await;
-    let mut plain = End::open(5, Setup::default()).await;
-    a.send_until(&mut b, "x").await;
-    for stranger in [&mut foreign, &mut misnamed, &mut plain] {
-        a.send(stranger, "x");
-        a.unreachable(stranger.me).await;
-        stranger.nothing_came().await;
-    }
-    for stranger in [&mut foreign, &mut plain] {
-        stranger.send(&b, "x");
-        stranger.unreachable(b.me).await;
-    }
-    b.nothing_came().await;
-}
-
-#[tokio::test]
-async fn certificates_rotate_without_restart() {
-    let (old, new) = (authority("old"), authority("new"));
-    let (mut a, dir_a, tls_a) = secured(1, &old, "127.0.0.1").await;
-    let (mut b, dir_b, tls_b) = secured(2, &old, "127.0.0.1").await;
-    a.send_until(&mut b, "with the old authority").await;
-    issue(dir_b.path(), &new, "127.0.0.1");
-    assert!(tls_b.reload_if_changed().unwrap());
-    b.send(
-        &a,
-        "with the new authority, which the other side does not know yet",
-    );
-    b.unreachable(a.me).await;
-    issue(dir_a.path(), &new, "127.0.0.1");
-    assert!(tls_a.reload_if_changed().unwrap());
-    b.send_until(&mut a, "with the new authority").await;
-    assert_eq!(a.connections(), 1.0, "what is open stays open");
 }

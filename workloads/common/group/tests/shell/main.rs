@@ -4,7 +4,6 @@
 mod cluster;
 mod disk;
 mod lifecycle;
-mod load;
 mod many_groups;
 mod strangers;
 mod traces;

@@ -17,6 +17,11 @@ impl Faults {
         self.0.push(what.into());
     }
 
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Fails if anything is wrong.
     pub(super) fn done(&mut self) -> Result<(), ConfigError> {
         match self.0.is_empty() {

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::*;
 
+/// Not what `--help` begins with.
 #[derive(Clone, Debug, PartialEq, clap::Args, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Sample {
@@ -125,6 +126,11 @@ fn what_does_not_fit_together_is_told_too() {
         faults(&["--name="], &[], "heartbeatIntervalMs: 0\n").len(),
         2
     );
+    let found = faults(&["--client-port=no", "--name="], &[], "").join("\n");
+    assert!(
+        found.contains("invalid value 'no'") && found.contains("--name (QUORATE_NAME"),
+        "beside a value that is bad by itself: {found}"
+    );
 }
 
 #[test]
@@ -176,7 +182,9 @@ fn help_and_version_are_printed() {
         panic!("not printed")
     };
     assert!(
-        help.contains("QUORATE_CLIENT_PORT") && help.contains("[default: 7070]"),
+        help.starts_with("A sample\n")
+            && help.contains("QUORATE_CLIENT_PORT")
+            && help.contains("[default: 7070]"),
         "{help}"
     );
     let Loaded::Print(version) = read(&["--version"], &[], "").unwrap() else {

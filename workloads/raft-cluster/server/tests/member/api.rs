@@ -1,5 +1,10 @@
 //! The client API on a group of one, row by row of the table.
 
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::cluster::Cluster;
 
 #[tokio::test]
@@ -260,4 +265,65 @@ async fn batches() {
         ),
         (400, Some("operations[1].key".into()))
     );
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_told_when_to_come_back() {
+    let cluster = Cluster::group(1, &["--max-pending-requests=1"]).await;
+    let member = &cluster.members[0];
+    // A request whose body is still on its way takes the only place.
+    let mut slow = TcpStream::connect(member.at(7070)).await.unwrap();
+    let head = "PUT /kv/slow HTTP/1.1\r\nhost: m\r\nconnection: close\r\ncontent-length: 2\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let begun = Instant::now();
+    let busy = loop {
+        let answer = member.client("GET", "/kv/a", &[], "").await;
+        if answer.status == 429 {
+            break answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(3), "{answer:?}");
+    };
+    assert_eq!(
+        (busy.problem().as_str(), busy.header("retry-after")),
+        ("busy", "1")
+    );
+    assert!(busy.told().1.contains("max-pending-requests"), "{busy:?}");
+    slow.write_all(b"ok").await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    assert_eq!(
+        member.client("GET", "/kv/slow", &[], "").await.told(),
+        (200, "ok")
+    );
+}
+
+#[tokio::test]
+async fn whoever_sends_too_much_still_gets_the_answer() {
+    let cluster = Cluster::group(1, &[]).await;
+    let member = &cluster.members[0];
+    let length = 4 << 20;
+    let told = format!("content-length: {length}");
+    // Without a length the limit is met on the way.
+    for (framing, size) in [
+        (told.as_str(), String::new()),
+        ("transfer-encoding: chunked", format!("{length:x}\r\n")),
+    ] {
+        let mut stream = TcpStream::connect(member.at(7070)).await.unwrap();
+        let head = format!(
+            "PUT /kv/a HTTP/1.1\r\nhost: m\r\nconnection: close\r\n{framing}\r\n\r\n{size}"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // All of it is sent before a byte of the answer is read, as many clients do.
+        stream.write_all(&vec![b'x'; length]).await.unwrap();
+        if !size.is_empty() {
+            stream.write_all(b"\r\n0\r\n\r\n").await.unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 413") && answer.contains("max-value-bytes"),
+            "{framing}: {answer}"
+        );
+    }
 }

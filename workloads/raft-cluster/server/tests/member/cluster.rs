@@ -19,8 +19,9 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Members that know each other's names.
 pub struct Cluster {
-    pub root: TempDir,
+    // Before the folder: a member that goes down with a failed test still shows its log.
     pub members: Vec<Member>,
+    pub root: TempDir,
     network: [u8; 2],
 }
 
@@ -43,8 +44,10 @@ fn network() -> [u8; 2] {
     ]
 }
 
+const BINARY: &str = env!("CARGO_BIN_EXE_quorate-raft-cluster");
+
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-raft-cluster"));
+    let mut command = Command::new(BINARY);
     command.env_clear();
     command
 }
@@ -166,7 +169,9 @@ impl Cluster {
         };
         self.change("/admin/members", add).await;
         member
-            .until("it has caught up", |status| status.ready)
+            .until("it has caught up", |status| {
+                status.groups.first().is_some_and(|group| group.caught_up)
+            })
             .await;
         self.change(
             &format!("/admin/members/{id}/promote"),
@@ -226,12 +231,27 @@ pub fn leads(status: &MemberStatus) -> bool {
 
 impl Member {
     pub fn start(&mut self) {
+        self.spawn(binary());
+    }
+
+    /// Starts it with files of at most a MiB: there is no room for its log.
+    pub fn start_with_small_files(&mut self) {
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"",
+            BINARY,
+        ]);
+        self.spawn(shell);
+    }
+
+    fn spawn(&mut self, mut command: Command) {
         let log = File::options()
             .create(true)
             .append(true)
             .open(&self.log)
             .unwrap();
-        self.child = Some(binary().args(&self.flags).stderr(log).spawn().unwrap());
+        self.child = Some(command.args(&self.flags).stderr(log).spawn().unwrap());
     }
 
     /// Sends a signal and waits for the end.

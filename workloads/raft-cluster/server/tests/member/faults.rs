@@ -1,10 +1,11 @@
-//! Disks that are damaged or full, peers of another cluster.
+//! Disks that are damaged, full or failing, peers of another cluster.
 
 use std::time::{Duration, Instant};
 
 use quorate_wire::{AddLearner, MemberState};
 use rustix::process::Signal;
 
+use crate::client::send;
 use crate::cluster::{Cluster, DEADLINE, files};
 
 #[tokio::test]
@@ -93,6 +94,75 @@ async fn a_damaged_state_is_said_and_not_served() {
 }
 
 #[tokio::test]
+async fn a_damaged_identity_is_said_and_takes_part_in_nothing() {
+    let mut cluster = Cluster::group(1, &[]).await;
+    let member = &mut cluster.members[0];
+    member.stop(Signal::TERM).await;
+    let identity = member.dir.join("identity");
+    let mut bytes = std::fs::read(&identity).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&identity, bytes).unwrap();
+    member.start();
+    let status = member
+        .until("it is damaged", |status| {
+            status.state == MemberState::Damaged
+        })
+        .await;
+    let reason = status.reason.unwrap();
+    assert!(
+        reason.contains("identity") && reason.contains("give it an empty folder"),
+        "{reason}"
+    );
+    let read = member.client("GET", "/kv/a", &[], "").await;
+    assert_eq!(
+        (read.status.as_u16(), read.problem().as_str()),
+        (503, "out-of-service")
+    );
+}
+
+#[tokio::test]
+async fn a_disk_without_room_for_the_log_is_told_at_the_start() {
+    let mut cluster = Cluster::prepare(1, &[]);
+    let member = &mut cluster.members[0];
+    member.start_with_small_files();
+    let ended = member.end().await;
+    let told = member.logged();
+    assert_eq!(ended.code(), Some(78), "{told}");
+    assert!(
+        told.contains("File too large") && told.contains("check the disk and its free space"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_ends_the_process() {
+    let mut cluster = Cluster::group(1, &["--max-value-bytes=8388608"]).await;
+    let member = &mut cluster.members[0];
+    std::fs::remove_dir_all(member.dir.join("log")).unwrap();
+    // A segment has 64 MiB; the next one cannot be made.
+    let value = "v".repeat(8 << 20);
+    let mut answers = vec![];
+    for _ in 0..10 {
+        let answer = send(member.at(7070), "PUT", "/kv/a", &[], value.clone()).await;
+        answers.push(answer.map_or(0, |answer| answer.status.as_u16()));
+        if !matches!(answers.last(), Some(200 | 201)) {
+            break;
+        }
+    }
+    assert!(
+        matches!(answers.last(), Some(0 | 504)),
+        "cut off, or not known: {answers:?}"
+    );
+    let ended = member.end().await;
+    let told = member.logged();
+    assert_eq!(ended.code(), Some(70), "{told}");
+    assert!(
+        told.contains("the log cannot be written") && told.contains("check the disk"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_writes_and_serves_reads() {
     let mut cluster = Cluster::group(1, &[]).await;
     let member = &mut cluster.members[0];
@@ -124,6 +194,7 @@ async fn a_full_disk_refuses_writes_and_serves_reads() {
             && !refused.header("retry-after").is_empty(),
         "{refused:?}"
     );
+    assert_eq!(refused.json()["leader"], "http://m-0.peers.test:7070");
     assert_eq!(
         member.client("GET", "/kv/a", &[], "").await.told(),
         (200, "v")
