@@ -27,7 +27,7 @@ pub enum Change {
     /// Makes a pod the owner of its claim, so that both go together.
     UpdateClaim(PersistentVolumeClaim),
     /// Creates a pod.
-    CreatePod(Pod),
+    CreatePod(Box<Pod>),
     /// Deletes a pod, gracefully.
     DeletePod {
         /// Its name.
@@ -234,9 +234,9 @@ impl Round<'_> {
         let at = if stable { &self.current } else { &self.update };
         let template = revision::template(self.revisions, at);
         let template = template.unwrap_or_else(|| self.spec.template.clone());
-        changes.push(Change::CreatePod(pod::make(
+        changes.push(Change::CreatePod(Box::new(pod::make(
             self.set, &template, at, ordinal,
-        )));
+        ))));
     }
 
     /// The one pod that the rolling update replaces now.

@@ -84,7 +84,7 @@ impl World {
             match change {
                 Change::CreatePod(mut pod) => {
                     pod.metadata.uid = uid;
-                    self.pods.insert(pod.metadata.name.clone().unwrap(), pod);
+                    self.pods.insert(pod.metadata.name.clone().unwrap(), *pod);
                 }
                 Change::CreateClaim(mut claim) => {
                     claim.metadata.uid = uid;

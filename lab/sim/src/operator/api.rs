@@ -199,7 +199,7 @@ impl Api {
                         .insert(claim.metadata.name.clone().unwrap_or_default(), claim);
                 }
                 Change::CreatePod(mut pod) => {
-                    self.pods.insert(born(&mut pod.metadata, "pod"), pod);
+                    self.pods.insert(born(&mut pod.metadata, "pod"), *pod);
                 }
                 Change::DeletePod { name, uid } => {
                     self.delete_pod(&name, &uid, now);

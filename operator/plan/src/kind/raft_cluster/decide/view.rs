@@ -221,7 +221,7 @@ impl<'a> View<'a> {
             None => self
                 .members
                 .values()
-                .filter(|member| marks::is_counted(*member))
+                .filter(|member| marks::is_counted(member))
                 .map(|member| member.ordinal)
                 .max(),
         };
