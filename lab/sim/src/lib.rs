@@ -3,3 +3,6 @@
 
 pub mod operator;
 pub mod raft;
+mod seeds;
+
+pub use seeds::{Bug, Failure, each};

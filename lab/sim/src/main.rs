@@ -19,14 +19,20 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// A raft group of whole members: log, recovery, snapshots, sessions, membership.
-    Raft(cli::raft::Arguments),
+    #[command(
+        after_help = "Examples:\n  quorate-sim raft --seeds 10000\n  quorate-sim raft --seed 4711 --trace"
+    )]
+    Raft(cli::Arguments),
     /// The operator with its real decisions against simulated members.
-    Operator(cli::operator::Arguments),
+    #[command(
+        after_help = "Examples:\n  quorate-sim operator --seeds 10000\n  quorate-sim operator --seed 4711 --trace"
+    )]
+    Operator(cli::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Raft(arguments) => cli::raft::run(&arguments),
-        Command::Operator(arguments) => cli::operator::run(&arguments),
+        Command::Raft(arguments) => cli::run::<cli::Raft>(&arguments),
+        Command::Operator(arguments) => cli::run::<cli::Operator>(&arguments),
     }
 }

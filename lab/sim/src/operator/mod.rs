@@ -16,10 +16,7 @@ mod world;
 use quorate_plan::{AnyKind, kinds};
 
 pub use counters::Counters;
-pub use runs::{Failure, Outcome, Report, run_seed, run_seeds};
-
-#[cfg(feature = "planted-bugs")]
-pub use runs::hunt;
+pub use runs::{Outcome, Report, bugs, run_seed, run_seeds};
 
 /// The resource's name.
 const NAME: &str = "a";

@@ -21,8 +21,6 @@ mod mirror;
 mod nemesis;
 mod network;
 mod oracle;
-#[cfg(feature = "planted-bugs")]
-mod planted;
 mod process;
 mod queue;
 mod runs;
@@ -35,9 +33,7 @@ mod world;
 use quorate_group_core::GroupId;
 
 pub use counters::{Counters, Reached};
-#[cfg(feature = "planted-bugs")]
-pub use planted::{Plant, hunt};
-pub use runs::{Failure, Report, run_seed, run_seeds};
+pub use runs::{Report, bugs, run_seed, run_seeds};
 pub use world::{Outcome, simulate};
 
 const GROUP: GroupId = 1;
