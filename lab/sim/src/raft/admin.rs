@@ -31,11 +31,13 @@ impl Admin {
 
 impl World {
     pub(super) fn administrate(&mut self) {
-        let pause = ms(self.rng.u64(5..40));
-        self.queue.after(pause, Event::Admin);
+        let impatient = self.swarm.impatient;
+        let pause = self.rng.u64(if impatient { 1..8 } else { 5..40 });
+        self.queue.after(ms(pause), Event::Admin);
         self.restart_removed();
         let now = self.now();
-        if self.admin.waits.is_some_and(|(_, until)| now < until) {
+        let waits = self.admin.waits.is_some_and(|(_, until)| now < until);
+        if waits && !(impatient && self.admin.bootstrapped) {
             return;
         }
         if !self.admin.bootstrapped {
@@ -49,10 +51,11 @@ impl World {
         else {
             return;
         };
-        if raft.is_joint() || !raft.configuration_committed() {
+        let under_way = raft.is_joint() || !raft.configuration_committed();
+        let expected = raft.configuration_index();
+        if under_way && (!self.swarm.impatient || self.rng.bool()) {
             return;
         }
-        let expected = raft.configuration_index();
         let Some(change) = self.next_change(slot) else {
             return;
         };

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use quorate_group_core::{
-    Effect, Input, Lane, PeerMessage, Reply, Task, TaskResult, encode_message,
+    Effect, Input, Lane, PeerBody, PeerMessage, Reply, Task, TaskResult, encode_message,
 };
-use quorate_raft::{Contact, MemberId, Ticket};
+use quorate_raft::{Body, Contact, MemberId, Term, Ticket};
 
 use super::GROUP;
 use super::counters::Reached;
@@ -154,6 +154,13 @@ impl World {
             "{} is damaged and says {message:?}",
             place.name
         );
+        if let Some((term, candidate)) = vote_in(message, from, to) {
+            assert!(
+                place.mirror.has_voted(term, candidate),
+                "durability: {} speaks of its vote for {candidate} in term {term}, which is not on its disk",
+                place.name
+            );
+        }
         self.protocol.sent(from, to, message);
         let Some(target) = self
             .slots
@@ -330,10 +337,23 @@ impl World {
     }
 }
 
+/// The vote that a message rests on: a candidate's own, or the one that it gives.
+fn vote_in(message: &PeerMessage, from: MemberId, to: MemberId) -> Option<(Term, MemberId)> {
+    let PeerBody::Raft(message) = &message.body else {
+        return None;
+    };
+    match message.body {
+        Body::RequestVote { pre: false, .. } => Some((message.term, from)),
+        Body::VoteReply {
+            pre: false,
+            granted: true,
+        } => Some((message.term, to)),
+        _ => None,
+    }
+}
+
 /// What a member that cannot trust its disk must not say.
 fn commits(message: &PeerMessage) -> bool {
-    use quorate_group_core::PeerBody;
-    use quorate_raft::Body;
     let PeerBody::Raft(message) = &message.body else {
         return false;
     };

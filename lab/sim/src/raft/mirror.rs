@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_group_core::Record;
-use quorate_raft::{Index, Raft, Term, Vote};
+use quorate_raft::{Index, MemberId, Raft, Term, Vote};
 
 /// The durable log and vote of one identity, and what was written to it since the last sync.
 #[derive(Clone, Debug, Default)]
@@ -44,9 +44,9 @@ impl Image {
     /// (compaction), and a later term without a vote (known from its entries or its state).
     fn explains(&self, raft: &Raft) -> bool {
         let vote = raft.vote();
-        if vote.term < self.vote.term
-            || (vote.term == self.vote.term && vote.voted_for != self.vote.voted_for)
-        {
+        let same = vote == self.vote;
+        let raised = vote.term > self.vote.term && vote.voted_for.is_none();
+        if !same && !raised {
             return false;
         }
         let start = raft.log_start();
@@ -87,6 +87,12 @@ impl Mirror {
             }
         }
         entries
+    }
+
+    /// Whether a crash now could not make the member vote for another in that term.
+    pub fn has_voted(&self, term: Term, candidate: MemberId) -> bool {
+        let vote = self.durable.vote;
+        vote.term > term || (vote.term == term && vote.voted_for == Some(candidate))
     }
 
     /// After a restart: what was durable is there, and of what was not some prefix. Goes on from what was found,

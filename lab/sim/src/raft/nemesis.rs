@@ -91,6 +91,10 @@ impl World {
             side.insert(leader);
         }
         self.network.split(&side, true);
+        if self.swarm.membership && self.swarm.impatient && self.rng.bool() {
+            // Somebody mends what would have mended itself: changes that reach a part of the group.
+            self.change_wanted();
+        }
         self.mend_later();
     }
 
@@ -177,7 +181,12 @@ impl World {
         if self.rng.u8(..3) == 0 {
             self.nemesis.lost = Some(id);
             self.counters.hit(Reached::DiskLost);
-            return self.slots[slot].wipe();
+            if self.rng.bool() {
+                return self.slots[slot].wipe();
+            }
+            let forgotten = self.slots[slot].forget();
+            assert!(forgotten.is_ok(), "{forgotten:?}");
+            return;
         }
         let Some(proven) = proven else { return };
         if self.rng.u8(..4) == 0 {

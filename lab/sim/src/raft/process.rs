@@ -1,6 +1,7 @@
 //! One member: its disk, which outlives it, and its process, which does not.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +13,9 @@ use quorate_group_core::{
     recover, run,
 };
 use quorate_raft::{Contact, MemberId, WriteId};
-use quorate_store::{Batch, Disk, MapStore, MemFs, Read, StateError, StateStore, TornTail};
+use quorate_store::{
+    Batch, Disk, FileSystem, MapStore, MemFs, Read, StateError, StateStore, TornTail,
+};
 
 use super::machine::NotedMachine;
 use super::mirror::Mirror;
@@ -127,6 +130,19 @@ impl Slot {
         self.identity = None;
         self.mirror = Mirror::default();
         self.damaged = false;
+    }
+
+    /// Loses all of the volume but the identity.
+    pub fn forget(&mut self) -> std::io::Result<()> {
+        for name in self.disk.list(Path::new(""))? {
+            if name != "identity" {
+                self.disk.remove_dir_all(Path::new(&name))?;
+            }
+        }
+        self.disk.sync_dir(Path::new(""))?;
+        self.store = MapStore::default();
+        self.damaged = true;
+        Ok(())
     }
 
     /// Starts the process on what the volume holds; an error when the disk refuses.

@@ -47,6 +47,8 @@ pub struct Swarm {
     pub damage: bool,
     /// The wanted members change.
     pub membership: bool,
+    /// The administrator asks for the next change before the last one has ended; the leader must refuse.
+    pub impatient: bool,
     /// Leadership is handed over on request.
     pub transfers: bool,
     /// Disks run full.
@@ -90,6 +92,7 @@ impl Swarm {
             failing_syncs: rng.u8(..3) == 0,
             damage: rng.bool(),
             membership: rng.bool(),
+            impatient: rng.u8(..3) == 0,
             transfers: rng.bool(),
             full_disks: rng.u8(..4) == 0,
             skew: rng.bool(),

@@ -79,13 +79,7 @@ impl Protocol {
 
     /// Two entries of one place and term are the same, and so is all before them (by induction over the one before).
     fn entry(&mut self, entry: &Entry, before: Option<Term>) {
-        let content = match &entry.payload {
-            Payload::Empty => 1,
-            Payload::Command(command) => fingerprint(command),
-            Payload::Configuration(configuration) => {
-                fingerprint(format!("{configuration:?}").as_bytes())
-            }
-        };
+        let content = content(&entry.payload);
         let place = (entry.index, entry.term);
         let Some(before) = before.or_else(|| self.entries.get(&place).map(|(_, before)| *before))
         else {
@@ -156,6 +150,10 @@ impl Protocol {
         if raft.role() == Role::Leader && !was_leader {
             self.elected(raft, counters);
         }
+        let configuration = before.as_ref().map(|seen| seen.configuration_index);
+        if configuration != Some(raft.configuration_index()) {
+            self.configured(raft);
+        }
         self.advance(raft, before.as_ref());
         self.changed(raft, before.as_ref(), counters);
         let seen = Seen {
@@ -167,6 +165,22 @@ impl Protocol {
             configuration_index: raft.configuration_index(),
         };
         self.seen.insert(id, seen);
+    }
+
+    /// The configuration in force is that of the entry at its index: it goes when its entry is truncated.
+    fn configured(&self, raft: &Raft) {
+        let index = raft.configuration_index();
+        let committed = self.committed.get((index as usize).wrapping_sub(1));
+        let term = raft.term_at(index).or(committed.map(|(term, _)| *term));
+        let entry = term.and_then(|term| self.entries.get(&(index, term)));
+        if let Some((known, _)) = entry {
+            let in_force = Payload::Configuration(raft.configuration().clone());
+            assert!(
+                *known == content(&in_force),
+                "configurations: {} goes by {in_force:?}, which is not what stands at {index}",
+                raft.id()
+            );
+        }
     }
 
     /// A member starts again: its commit index and its un-synced log may be less than they were. What it found is
@@ -303,6 +317,16 @@ impl Protocol {
         }
         if members.into_iter().any(|id| !new.contacts.contains_key(id)) {
             counters.hit(Reached::Removed);
+        }
+    }
+}
+
+fn content(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Empty => 1,
+        Payload::Command(command) => fingerprint(command),
+        Payload::Configuration(configuration) => {
+            fingerprint(format!("{configuration:?}").as_bytes())
         }
     }
 }
