@@ -20,6 +20,8 @@ pub struct Memory {
     generations: BTreeMap<String, i64>,
     /// UIDs of pods that we deleted.
     deleted_pods: BTreeSet<String>,
+    /// Marks that we set on claims, by the claim's UID.
+    marks: BTreeMap<String, BTreeMap<String, String>>,
     /// When we asked the member of a pod for something last, by the pod's UID: what it said before is history.
     asked: BTreeMap<String, Timestamp>,
     /// The resourceVersion of the resource after we wrote its status.
@@ -50,6 +52,21 @@ impl Memory {
             let behind = pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none());
             if behind {
                 unseen.push(format!("the deletion of pod {uid}"));
+            }
+            behind
+        });
+        let claims = &seen.observed.claims;
+        self.marks.retain(|uid, marks| {
+            let claim = claims
+                .values()
+                .find(|claim| claim.metadata.uid.as_ref() == Some(uid));
+            let behind = claim.is_some_and(|claim| {
+                let shown = claim.metadata.annotations.as_ref();
+                let shows = |(key, value)| shown.and_then(|shown| shown.get(key)) == Some(value);
+                !marks.iter().all(shows)
+            });
+            if behind {
+                unseen.push(format!("the marks on claim {uid}"));
             }
             behind
         });
@@ -93,8 +110,17 @@ impl Memory {
     }
 
     pub(crate) fn acted(&mut self, action: &Action) {
-        if let Action::DeletePod { uid, .. } = action {
-            self.deleted_pods.insert(uid.clone());
+        match action {
+            Action::DeletePod { uid, .. } => {
+                self.deleted_pods.insert(uid.clone());
+            }
+            Action::MarkClaim {
+                uid, annotations, ..
+            } => {
+                let marks = self.marks.entry(uid.clone()).or_default();
+                marks.extend(annotations.clone());
+            }
+            Action::DeleteClaim { .. } | Action::Ask { .. } => {}
         }
     }
 
@@ -162,9 +188,12 @@ mod tests {
             json!({ "metadata": { "name": "a", "uid": "s", "generation": generation } }),
         );
         let pod = serde_json::from_value(json!({ "metadata": { "name": "a-0", "uid": "p" } }));
+        let claim =
+            serde_json::from_value(json!({ "metadata": { "name": "data-a-0", "uid": "c" } }));
         Observed {
             stateful_sets: [("a".to_owned(), set.unwrap())].into(),
             pods: [("a-0".to_owned(), pod.unwrap())].into(),
+            claims: [("data-a-0".to_owned(), claim.unwrap())].into(),
             ..Observed::default()
         }
     }
@@ -179,18 +208,27 @@ mod tests {
             uid: "p".into(),
         };
         memory.acted(&deleted);
+        memory.acted(&Action::MarkClaim {
+            name: "data-a-0".into(),
+            uid: "c".into(),
+            annotations: [("mark".to_owned(), "1".to_owned())].into(),
+            owned: false,
+        });
         memory.status_written("40".into(), Timestamp::UNIX_EPOCH);
 
         let old = snapshot(
             json!({ "metadata": { "resourceVersion": "39" } }),
             observed(6),
         );
-        assert_eq!(memory.unseen(&old).len(), 3);
+        assert_eq!(memory.unseen(&old).len(), 4);
         let mut current = snapshot(
             json!({ "metadata": { "resourceVersion": "40" } }),
             observed(7),
         );
         current.observed.pods.clear();
+        let claim = current.observed.claims.get_mut("data-a-0").unwrap();
+        let mark = ("mark".to_owned(), "1".to_owned());
+        claim.metadata.annotations = Some([mark].into());
         assert_eq!(memory.unseen(&current), Vec::<String>::new());
         assert_eq!(
             memory.unseen(&old),

@@ -246,7 +246,7 @@ impl Judge {
             .and_then(|status| status.update_revision.clone())
             .unwrap_or_default();
         let granted = if same {
-            scene.ids(partition(new)..partition(old), |pod| {
+            scene.ids(partition(new)..partition(old).min(replicas(new)), |pod| {
                 revision_of(pod) != update
             })
         } else {
@@ -254,7 +254,11 @@ impl Judge {
         };
         let granted: BTreeSet<Id> = granted
             .into_iter()
-            .filter(|id| scene.seat(*id).is_some())
+            .filter(|id| {
+                scene
+                    .seat(*id)
+                    .is_some_and(|seat| seat.part != Part::Learner)
+            })
             .collect();
         if granted.is_empty() {
             return Ok(());

@@ -40,29 +40,33 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
         .as_ref()
         .map(|group| group.incarnation.clone())
         .or_else(|| marked_founder(view));
-    if !is_known_to_others(view, founder.as_deref()) {
+    if founder.is_some() || is_known_to_others(view, None) {
+        // The founder may have been asked already, and the group may have grown: no pod is taken away that runs.
+        if !is_known_to_others(view, founder.as_deref()) {
+            draft.pool.replicas = draft.pool.replicas.max(view.wanted());
+        }
+        let mut members = view.members.values();
+        let startless =
+            members.find(|member| rollout::is_left_behind(view, member) && member.does_not_start());
+        if let Some(restart) = startless.and_then(repair::restart) {
+            draft.actions.push(restart);
+            return draft.busy(
+                Reason::Forming,
+                "a pod of a revision that is given up is replaced".into(),
+            );
+        }
+    } else {
         // Nobody votes yet: as many pods as are wanted, all at the newest revision.
         draft.pool.replicas = view.wanted();
         draft.pool.partition = 0;
         // Below a partition pods come back at the controller's current revision, which is the very first one until an
         // update was complete. It is one that runs, or an eviction could bring back one that never did; a set without
         // pods makes the newest current.
-        if founder.is_none() && view.current_revision() != view.update_revision() {
+        if view.current_revision() != view.update_revision() {
             draft.pool.replicas = 0;
             return draft.busy(
                 Reason::Forming,
                 "a revision that was never seen to run is given up: the pods are made anew".into(),
-            );
-        }
-        let outdated = view
-            .members
-            .values()
-            .find(|member| member.pod.is_some() && !rollout::is_at_update(view, member));
-        if let Some(restart) = outdated.and_then(repair::restart) {
-            draft.actions.push(restart);
-            return draft.busy(
-                Reason::Forming,
-                "a pod of an earlier revision is replaced".into(),
             );
         }
     }

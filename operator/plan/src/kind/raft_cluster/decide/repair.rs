@@ -11,14 +11,22 @@ use super::view::{Lead, Member, View};
 use crate::planted::planted;
 use crate::{Action, MemberRequest};
 
+/// One repair at a time; one that is refused keeps no other from being made, which may be what it waits for.
 pub(super) fn repair(view: &View<'_>, draft: &mut Draft) -> Phase {
+    let mut busy = Phase::Clear;
+    let before = draft.actions.len();
     for member in view.members.values() {
-        let phase = repair_member(view, draft, member);
-        if phase == Phase::Busy {
-            return phase;
+        if repair_member(view, draft, member) == Phase::Busy {
+            busy = Phase::Busy;
+        }
+        if draft.actions.len() > before {
+            return busy;
         }
     }
-    remove_lost(view, draft)
+    match remove_lost(view, draft) {
+        Phase::Clear => busy,
+        Phase::Busy => Phase::Busy,
+    }
 }
 
 fn repair_member(view: &View<'_>, draft: &mut Draft, member: &Member<'_>) -> Phase {
