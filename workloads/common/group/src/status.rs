@@ -13,8 +13,12 @@ use crate::metrics::Metrics;
 
 /// Indexes move with every write; they are told this often.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// A leader counts on its members less when they fall silent, and silence changes nothing by itself: where there is a
+/// leader the status is told this often at least.
+const REFRESH: Duration = Duration::from_millis(500);
 
-/// The node as it was a moment ago (at most about 100 ms; changes of role, term, leader or configuration at once).
+/// The node as it was a moment ago: changes of role, term, leader or configuration at once, indexes within about
+/// 100 ms, who has fallen silent within about 500 ms.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
     /// The identity on this member's disk.
@@ -76,6 +80,7 @@ pub(crate) struct Publisher {
     metrics: Arc<Metrics>,
     latest: Now,
     moved: bool,
+    leads: bool,
     leaders: BTreeMap<GroupId, String>,
 }
 
@@ -90,6 +95,7 @@ impl Publisher {
             metrics,
             latest: Now::ZERO,
             moved: false,
+            leads: false,
             leaders: BTreeMap::new(),
         };
         (publisher, receiver)
@@ -107,16 +113,25 @@ impl Publisher {
 
     /// When [`Publisher::publish`] should be called at the latest.
     pub(crate) fn deadline(&self) -> Option<Now> {
-        self.moved.then_some(self.latest + INTERVAL)
+        let interval = match (self.moved, self.leads) {
+            (true, _) => INTERVAL,
+            (false, true) => REFRESH,
+            (false, false) => return None,
+        };
+        Some(self.latest + interval)
     }
 
-    /// Publishes if something `changed`, or if indexes moved and it is time; true if it did.
+    /// Publishes if something `changed`, or if it is time; true if it did.
     pub(crate) fn publish(&mut self, node: &Node, now: Now, changed: bool) -> bool {
         if !changed && self.deadline().is_none_or(|deadline| now < deadline) {
             return false;
         }
         (self.latest, self.moved) = (now, false);
         let status = NodeStatus::of(node);
+        self.leads = status
+            .groups
+            .iter()
+            .any(|group| group.role == quorate_wire::Role::Leader);
         self.tell(&status);
         self.measure(&status);
         self.sender.send_replace(Arc::new(status));

@@ -83,12 +83,10 @@ async fn clients_get_tls_and_the_admin_listener_demands_a_certificate() {
         bootstrap(&stranger).await.is_err(),
         "a certificate of another authority opens nothing"
     );
-    assert!(
-        member
-            .logged()
-            .contains("must show a certificate of the authority"),
-        "and the log says what to do"
-    );
+    // The log says what to do.
+    member
+        .says(&["must show a certificate of the authority"])
+        .await;
     assert_eq!(bootstrap(&operator).await.unwrap().status, 200);
     member.until("it leads", leads).await;
 

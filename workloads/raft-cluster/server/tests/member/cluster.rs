@@ -327,6 +327,19 @@ impl Member {
         panic!("{}: not in time: {what}; status {latest:#?}", self.name);
     }
 
+    /// Waits until its log holds all these words.
+    pub async fn says(&self, words: &[&str]) {
+        let begun = Instant::now();
+        loop {
+            let log = self.logged();
+            if words.iter().all(|words| log.contains(words)) {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "not told: {words:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
