@@ -131,6 +131,22 @@ impl World {
             && !self.founder_is_asked(id)
     }
 
+    /// Whether a founder was written down that has no disk any more, and was never asked: it was chosen by an
+    /// observation older than the loss. The operator cannot tell this from one that was asked and took writes before
+    /// its disk went, and leaves it to a person.
+    pub(super) fn founder_is_gone(&self) -> bool {
+        let founder = self
+            .api
+            .resource
+            .as_ref()
+            .and_then(|resource| resource.pointer("/status/group/incarnation")?.as_str());
+        let has_disk = |founder: &str| {
+            let mut disks = self.nodes.disks.values();
+            disks.any(|disk| super::nodes::text(disk.id) == founder)
+        };
+        self.group.configuration().is_none() && founder.is_some_and(|founder| !has_disk(founder))
+    }
+
     fn founder_is_asked(&self, id: Id) -> bool {
         let text = super::nodes::text(id);
         self.api.claims.values().any(|claim| {

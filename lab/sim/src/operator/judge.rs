@@ -8,12 +8,35 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use quorate_model::{is_terminating, ordinal, pod_name, revision_of};
 use quorate_plan::OWNER_UID;
+use quorate_plan::raft_cluster::{GROUP_MARK, INCARNATION};
 use quorate_wire::{MemberState, Part};
 
 use super::NAME;
 use super::api::Api;
 use super::group::{Configuration, Group, Id, Seat};
 use super::nodes::{Nodes, text};
+
+/// Who knows of a group that this identity is not the founder of: a member, a claim or the status. Where all of them
+/// are gone nothing can tell the operator that there was one, and nothing is left of it either.
+pub(super) fn who_knows_a_group(api: &Api, nodes: &Nodes, founder: Id) -> Option<String> {
+    let member = nodes.disks.values().find(|disk| {
+        disk.id != founder && matches!(disk.content, MemberState::Running | MemberState::Damaged)
+    });
+    let claim = api.claims.iter().find(|(_, claim)| {
+        let mark = |key: &str| claim.metadata.annotations.as_ref()?.get(key);
+        let other = mark(INCARNATION).is_none_or(|id| *id != text(founder));
+        mark(GROUP_MARK).is_some() && other
+    });
+    let status = api.resource.as_ref().and_then(|resource| {
+        resource["status"]["group"]["incarnation"]
+            .as_str()
+            .filter(|id| *id != text(founder))
+    });
+    member
+        .map(|disk| format!("member {}", text(disk.id)))
+        .or_else(|| claim.map(|(name, _)| format!("claim {name}")))
+        .or_else(|| status.map(|_| "the status".to_owned()))
+}
 
 /// What the operator saw when it looked last.
 #[derive(Clone, Debug, Default)]

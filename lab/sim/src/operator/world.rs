@@ -318,12 +318,15 @@ impl World {
                     return Err("another disk has come into its place".into());
                 }
                 if disk.content == MemberState::Empty {
+                    let known = super::judge::who_knows_a_group(&self.api, &self.nodes, disk.id);
                     self.group.bootstrap(disk.id, pod);
                     if let Some(disk) = self.nodes.disks.get_mut(&claim) {
                         disk.content = MemberState::Running;
                     }
-                    if self.group.bootstraps > 1 {
-                        self.break_with(format!("{pod} forms a second group"));
+                    if let Some(who) = known.filter(|_| self.group.bootstraps > 1) {
+                        self.break_with(format!(
+                            "{pod} forms a second group, and {who} knows the first"
+                        ));
                     }
                 }
                 Ok(())
