@@ -10,7 +10,7 @@ use quorate_plan::{Action, Refusal};
 pub struct Counters(BTreeMap<&'static str, u64>);
 
 /// Beside every action and every refusal.
-const OTHERS: [&str; 29] = [
+const OTHERS: [&str; 30] = [
     "Apply",
     "WriteStatus",
     "Emit",
@@ -33,6 +33,7 @@ const OTHERS: [&str; 29] = [
     "member slow",
     "member busy",
     "status lost",
+    "status lost while the group is silent",
     "StatefulSet scaled by hand",
     "edit: scale",
     "edit: version",

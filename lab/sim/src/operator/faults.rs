@@ -92,6 +92,21 @@ impl World {
         self.trace(|| format!("{what}: {pod}, for {time} ms"));
     }
 
+    /// Who knows the group says nothing, while empty members answer.
+    fn silence_group(&mut self) {
+        let until = self.now + self.rng.i64(1000..6000);
+        let nodes = &mut self.nodes;
+        for pod in self.api.pods.keys() {
+            if nodes
+                .disk_of(pod)
+                .is_some_and(|disk| disk.content == MemberState::Running)
+            {
+                nodes.ailments.entry(pod.clone()).or_default().silent = until;
+            }
+        }
+        self.counters.add("status lost while the group is silent");
+    }
+
     fn silence_all(&mut self) {
         let until = self.now + self.rng.i64(1000..6000);
         for pod in self.api.pods.keys() {
@@ -224,6 +239,9 @@ impl World {
     fn lose_status(&mut self) {
         self.counters.add("status lost");
         self.trace(|| "the resource's status is lost".into());
+        if self.rng.bool() {
+            self.silence_group();
+        }
         self.api.set_status(serde_json::Value::Null);
         if let Some(resource) = self
             .api

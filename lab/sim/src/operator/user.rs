@@ -75,7 +75,7 @@ impl World {
         if self.now < self.user.next {
             return;
         }
-        self.user.next = self.now + self.rng.i64(2000..14_000);
+        self.user.next = self.now + self.rng.i64(800..10_000);
         if !self.user.is_content() {
             self.undo();
         } else if self.faults_allowed() {

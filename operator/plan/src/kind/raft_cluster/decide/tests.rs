@@ -1,1 +1,328 @@
 //! Situations, each with the one step that follows.
+#![allow(clippy::unwrap_used)]
+
+mod situation;
+
+use serde_json::json;
+
+use self::situation::Situation;
+use crate::{Action, Refusal};
+
+#[test]
+fn a_new_resource_gets_its_pods_and_nobody_is_asked_to_found_a_group_before_all_have_answered() {
+    let mut new = Situation::nothing();
+    assert_eq!(new.step(), "replicas 3 partition 0");
+    new.make_pods(3);
+    new.silence(1);
+    assert_eq!(new.refusals(), [Refusal::MemberSilent]);
+    assert_eq!(new.step(), "replicas 3 partition 0");
+}
+
+#[test]
+fn the_founder_is_written_to_status_then_to_its_claim_and_only_then_asked() {
+    let mut new = Situation::nothing();
+    new.make_pods(3);
+    assert_eq!(new.step(), "replicas 3 partition 0");
+    let status = new.decide().status;
+    let founder = json!({ "id": 1, "incarnation": "id-0", "formed": false });
+    assert_eq!(status["group"], founder);
+    new.resource["status"] = status;
+    assert_eq!(new.step(), "replicas 3 partition 0, mark data-demo-0");
+    new.carry_out_marks();
+    assert_eq!(new.step(), "replicas 3 partition 0, Bootstrap by demo-0");
+}
+
+#[test]
+fn an_empty_disk_founds_nothing_while_a_claim_knows_a_group_though_status_was_lost() {
+    let mut lost = Situation::formed(3);
+    lost.resource["status"] = json!({});
+    lost.silence(0);
+    lost.silence(1);
+    lost.empty(2, "new");
+    assert_eq!(lost.step(), "replicas 3 partition 0");
+    assert_eq!(lost.refusals(), [Refusal::GroupKnown]);
+}
+
+#[test]
+fn a_claim_of_an_earlier_resource_comes_into_no_pods_hands() {
+    let mut new = Situation::nothing();
+    new.make_foreign_claim(1);
+    assert_eq!(new.step(), "replicas 1 partition 0");
+    assert_eq!(new.refusals(), [Refusal::ForeignClaim]);
+    let mut grown = Situation::formed(3);
+    grown.resource["spec"]["members"] = json!(5);
+    grown.make_foreign_claim(3);
+    assert_eq!(grown.step(), "replicas 3 partition 0");
+    assert_eq!(grown.refusals(), [Refusal::ForeignClaim]);
+}
+
+#[test]
+fn a_damaged_member_is_replaced_before_an_upgrade_goes_on() {
+    let mut damaged = Situation::formed(3);
+    damaged.outdate([0, 1, 2]);
+    damaged.set_partition(3);
+    damaged.damage(1);
+    let step = "replicas 3 partition 3, delete claim data-demo-1, delete pod demo-1";
+    assert_eq!(damaged.step(), step);
+    assert_eq!(damaged.refusals(), [Refusal::RepairFirst]);
+}
+
+#[test]
+fn what_was_granted_is_taken_back_while_another_member_is_repaired() {
+    let mut damaged = Situation::formed(5);
+    damaged.outdate([0, 1, 2, 3, 4]);
+    damaged.set_partition(4);
+    damaged.damage(1);
+    let step = "replicas 5 partition 5, delete claim data-demo-1, delete pod demo-1";
+    assert_eq!(damaged.step(), step);
+    // Of three, the one that may go at any time counts no more.
+    let mut three = Situation::formed(3);
+    three.outdate([0, 1, 2]);
+    three.set_partition(2);
+    three.damage(1);
+    assert_eq!(three.step(), "replicas 3 partition 3");
+    assert_eq!(
+        three.refusals(),
+        [Refusal::QuorumAtRisk, Refusal::RepairFirst]
+    );
+}
+
+#[test]
+fn a_damaged_disk_is_kept_while_the_others_are_no_quorum() {
+    let mut damaged = Situation::formed(3);
+    damaged.damage(1);
+    damaged.lag(2);
+    assert_eq!(damaged.step(), "replicas 3 partition 0");
+    assert_eq!(damaged.refusals(), [Refusal::QuorumAtRisk]);
+}
+
+#[test]
+fn a_repair_that_is_refused_keeps_no_other_from_being_made() {
+    let mut situation = Situation::formed(5);
+    situation.damage(1);
+    situation.lag(2);
+    situation.lag(3);
+    situation.break_at(4);
+    assert_eq!(
+        situation.step(),
+        "replicas 5 partition 5, delete pod demo-4"
+    );
+    assert_eq!(situation.refusals(), [Refusal::QuorumAtRisk]);
+}
+
+#[test]
+fn an_identity_whose_disk_is_gone_is_removed_and_one_that_is_silent_is_not() {
+    let mut situation = Situation::formed(3);
+    situation.silence(2);
+    assert_eq!(situation.step(), "replicas 3 partition 0");
+    situation.empty(2, "new");
+    let step = "replicas 3 partition 0, mark data-demo-2, Remove by demo-0";
+    assert_eq!(situation.step(), step);
+}
+
+#[test]
+fn an_empty_member_becomes_a_learner_and_a_learner_that_holds_the_log_a_voter() {
+    let mut situation = Situation::formed(3);
+    situation.leave_configuration(2);
+    situation.empty(2, "new");
+    assert_eq!(
+        situation.step(),
+        "replicas 3 partition 0, AddLearner by demo-0"
+    );
+    situation.become_learner(2, "new", false);
+    assert_eq!(situation.refusals(), [Refusal::LearnerBehind]);
+    situation.become_learner(2, "new", true);
+    let step = "replicas 3 partition 0, mark data-demo-2, Promote by demo-0";
+    assert_eq!(situation.step(), step);
+}
+
+#[test]
+fn an_identity_that_was_removed_is_never_added_again() {
+    let mut situation = Situation::formed(3);
+    situation.leave_configuration(2);
+    situation.empty(2, "id-2");
+    situation.annotate(2, super::REMOVED, "id-2");
+    let step = "replicas 3 partition 0, delete claim data-demo-2, delete pod demo-2";
+    assert_eq!(situation.step(), step);
+}
+
+#[test]
+fn scaling_out_makes_one_pod_at_a_time() {
+    let mut situation = Situation::formed(3);
+    situation.resource["spec"]["members"] = json!(5);
+    assert_eq!(situation.step(), "replicas 4 partition 0");
+}
+
+#[test]
+fn scaling_in_moves_leadership_then_removes_the_member_and_then_its_pod() {
+    let mut situation = Situation::formed(5);
+    situation.resource["spec"]["members"] = json!(3);
+    situation.lead(4);
+    assert_eq!(
+        situation.step(),
+        "replicas 5 partition 0, TransferLeader by demo-4"
+    );
+    assert_eq!(situation.refusals(), [Refusal::LeaderInPlace]);
+    situation.lead(0);
+    let step = "replicas 5 partition 0, mark data-demo-4, Remove by demo-0";
+    assert_eq!(situation.step(), step);
+    situation.leave_configuration(4);
+    situation.leave_configuration(3);
+    assert_eq!(situation.step(), "replicas 3 partition 0");
+}
+
+#[test]
+fn nothing_of_the_membership_is_touched_while_a_change_is_not_committed() {
+    let mut situation = Situation::formed(5);
+    situation.resource["spec"]["members"] = json!(3);
+    situation.uncommit();
+    assert_eq!(situation.step(), "replicas 5 partition 0");
+    assert_eq!(situation.refusals(), [Refusal::ChangeInFlight]);
+}
+
+#[test]
+fn the_volume_of_a_member_that_was_scaled_in_goes_only_by_the_policy() {
+    let mut situation = Situation::formed(3);
+    situation.make_claim(3);
+    assert_eq!(situation.step(), "replicas 3 partition 0");
+    situation.resource["spec"]["storage"] = json!({ "retention": { "whenScaled": "Delete" } });
+    assert_eq!(
+        situation.step(),
+        "replicas 3 partition 0, delete claim data-demo-3"
+    );
+}
+
+#[test]
+fn a_new_revision_is_published_behind_a_fence_and_then_goes_to_one_follower_at_a_time() {
+    let mut situation = Situation::formed(3);
+    situation.resource["spec"]["version"] = json!("2.0.0");
+    assert_eq!(situation.step(), "replicas 3 partition 3");
+    situation.resource["spec"]["version"] = json!(null);
+    situation.outdate([0, 1, 2]);
+    situation.set_partition(3);
+    assert_eq!(situation.step(), "replicas 3 partition 2");
+    // The last one is back only when the leader says that it has caught up.
+    situation.outdate([0, 1]);
+    situation.set_partition(2);
+    situation.lag(2);
+    assert_eq!(situation.step(), "replicas 3 partition 2");
+    assert_eq!(situation.refusals(), [Refusal::PreviousNotReady]);
+}
+
+#[test]
+fn a_leader_hands_over_to_the_lowest_ordinal_before_it_is_restarted() {
+    let mut situation = Situation::formed(3);
+    situation.outdate([0, 1, 2]);
+    situation.set_partition(3);
+    situation.lead(2);
+    let asked = Action::NAMES[7];
+    assert_eq!(
+        situation.step(),
+        format!("replicas 3 partition 3, {asked} by demo-2")
+    );
+    assert_eq!(situation.refusals(), [Refusal::LeaderInPlace]);
+}
+
+#[test]
+fn a_restart_waits_for_what_it_would_interrupt() {
+    let mut situation = Situation::formed(3);
+    situation.outdate([0, 1, 2]);
+    situation.set_partition(3);
+    situation.block(2);
+    assert_eq!(situation.step(), "replicas 3 partition 3");
+    assert_eq!(situation.refusals(), [Refusal::RestartBlocked]);
+}
+
+#[test]
+fn a_group_of_one_is_restarted_and_says_so() {
+    let mut situation = Situation::formed(1);
+    situation.outdate([0]);
+    situation.set_partition(1);
+    assert_eq!(situation.step(), "replicas 1 partition 0");
+    let events = situation.decide().events;
+    assert!(
+        events
+            .iter()
+            .any(|event| event.message.contains("a group of one stops serving"))
+    );
+}
+
+#[test]
+fn two_voters_become_three_before_either_is_restarted() {
+    let mut situation = Situation::formed(2);
+    situation.outdate([0, 1]);
+    situation.set_partition(2);
+    assert_eq!(situation.step(), "replicas 3 partition 2");
+}
+
+#[test]
+fn a_broken_upgrade_that_was_reverted_heals_without_the_quorum_that_only_it_brings_back() {
+    let mut situation = Situation::formed(3);
+    situation.break_at(2);
+    situation.empty(1, "new");
+    situation.set_partition(3);
+    situation.nobody_leads();
+    assert_eq!(
+        situation.step(),
+        "replicas 3 partition 3, delete pod demo-2"
+    );
+}
+
+#[test]
+fn pods_that_another_hand_scaled_away_come_back_and_the_fence_stays() {
+    let mut situation = Situation::formed(3);
+    situation.outdate([0, 1, 2]);
+    situation.set_partition(3);
+    situation.set_replicas(0);
+    assert_eq!(situation.step(), "replicas 3 partition 3");
+}
+
+#[test]
+fn a_paused_resource_and_one_that_is_deleted_are_left_alone_and_still_report() {
+    let mut situation = Situation::formed(3);
+    situation.damage(1);
+    situation.resource["spec"]["paused"] = json!(true);
+    let decision = situation.decide();
+    assert!(decision.stage.is_none() && decision.actions.is_empty());
+    assert_eq!(situation.refusals(), [Refusal::Paused]);
+    assert_eq!(decision.status["leader"], "demo-0");
+    situation.resource["spec"]["paused"] = json!(false);
+    situation.resource["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let decision = situation.decide();
+    assert!(decision.stage.is_none() && decision.actions.is_empty());
+    assert_eq!(decision.status["leader"], "demo-0");
+}
+
+#[test]
+fn nothing_is_decided_on_what_lies_behind_our_own_writes() {
+    let mut situation = Situation::formed(3);
+    situation.damage(1);
+    situation.observed.behind.push("the status".into());
+    let decision = situation.decide();
+    assert!(decision.stage.is_none() && decision.actions.is_empty());
+    assert_eq!(situation.refusals(), [Refusal::CachesBehind]);
+}
+
+#[test]
+fn ready_is_said_only_of_what_is_as_specified() {
+    let mut situation = Situation::formed(3);
+    assert_eq!(
+        situation.condition("Ready"),
+        ("True".into(), "AsSpecified".into())
+    );
+    situation.lag(2);
+    assert_eq!(
+        situation.condition("Ready"),
+        ("False".into(), "MemberUnavailable".into())
+    );
+    assert_eq!(
+        situation.condition("Degraded"),
+        ("True".into(), "MemberUnavailable".into())
+    );
+    let mut late = Situation::formed(3);
+    late.break_at_update(2);
+    assert_eq!(
+        late.condition("Degraded"),
+        ("True".into(), "UpgradeStopped".into())
+    );
+}

@@ -1,0 +1,425 @@
+//! A cluster named `demo` as a host could observe it, in a few strokes.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use quorate_wire::{
+    ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part,
+    RestartBlocker, Role, STATUS_VERSION,
+};
+use serde_json::{Value, json};
+
+use super::super::super::{POOL, RaftClusters};
+use crate::{
+    Action, Answer, Decision, Desired, Env, Kind, Object, Objects, Observed, PoolStage, Refusal,
+    Stage, Template,
+};
+
+const UID: &str = "resource-1";
+const OLD: &str = "demo-old";
+const NEW: &str = "demo-new";
+
+pub(super) struct Situation {
+    pub resource: Value,
+    pub observed: Observed,
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_000_000).unwrap()
+}
+
+fn pod_name(ordinal: i32) -> String {
+    format!("demo-{ordinal}")
+}
+
+impl Situation {
+    pub fn nothing() -> Self {
+        let resource = json!({
+            "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster",
+            "metadata": { "name": "demo", "namespace": "default", "uid": UID, "generation": 1 },
+            "spec": {},
+        });
+        Situation {
+            resource,
+            observed: Observed::default(),
+        }
+    }
+
+    /// So many healthy voters, led by `demo-0`, all at the newest revision.
+    pub fn formed(members: i32) -> Self {
+        let mut formed = Self::nothing();
+        formed.resource["spec"]["members"] = json!(if members == 2 { 3 } else { members });
+        formed.resource["status"] =
+            json!({ "group": { "id": 1, "incarnation": "id-0", "formed": true } });
+        formed.make_pods(members);
+        let configured = (0..members).map(|ordinal| ConfiguredMember {
+            id: format!("id-{ordinal}"),
+            name: pod_name(ordinal),
+            address: format!("{}:7071", pod_name(ordinal)),
+            part: Part::Voter,
+            match_index: Some(100),
+            caught_up: Some(true),
+        });
+        let group = GroupStatus {
+            group: 1,
+            role: Role::Follower,
+            term: 3,
+            leader: Some("id-0".into()),
+            last: 100,
+            commit: 100,
+            applied: 100,
+            caught_up: true,
+            configuration: ConfigurationStatus {
+                index: 50,
+                committed: true,
+                joint: false,
+                members: configured.collect(),
+            },
+        };
+        for ordinal in 0..members {
+            let status = formed.status(ordinal);
+            status.state = MemberState::Running;
+            status.ready = true;
+            status.groups = vec![group.clone()];
+            formed.annotate(ordinal, super::super::GROUP_MARK, "1");
+            formed.annotate(ordinal, super::super::INCARNATION, &format!("id-{ordinal}"));
+        }
+        formed.lead(0);
+        formed
+    }
+
+    /// Pods at the newest revision, with members that are empty.
+    pub fn make_pods(&mut self, members: i32) {
+        self.set_up(members);
+        for ordinal in 0..members {
+            let name = pod_name(ordinal);
+            let pod = json!({ "metadata": {
+                "name": name, "uid": format!("pod-{ordinal}"),
+                "labels": { "controller-revision-hash": NEW },
+                "creationTimestamp": Timestamp::from_second(999_000).unwrap().to_string(),
+            } });
+            let pod = serde_json::from_value(pod).unwrap();
+            self.observed.pods.insert(name.clone(), pod);
+            self.make_claim(ordinal);
+            let status = MemberStatus {
+                schema: STATUS_VERSION.into(),
+                kind: "RaftCluster".into(),
+                name: name.clone(),
+                version: "1.0.0".into(),
+                feature_level: 1,
+                cluster: UID.into(),
+                incarnation: format!("id-{ordinal}"),
+                state: MemberState::Empty,
+                reason: None,
+                ready: false,
+                insecure: true,
+                restart_blockers: Vec::new(),
+                groups: Vec::new(),
+            };
+            let answer = Answer {
+                pod_uid: format!("pod-{ordinal}"),
+                at: now(),
+                status: Ok(status),
+            };
+            self.observed.members.insert(name, answer);
+        }
+    }
+
+    fn set_up(&mut self, replicas: i32) {
+        let desired = self.desired();
+        let pool = PoolStage {
+            replicas,
+            partition: 0,
+            template: Template::Target,
+            claim_size: None,
+        };
+        let stage = Stage {
+            pools: [(POOL.to_owned(), pool)].into(),
+        };
+        let objects = Objects::prepared(RaftClusters::build(&desired.valid, &stage, &desired.env));
+        let set = objects.into_iter().find_map(|object| match object {
+            Object::StatefulSet(set) => Some(set),
+            _ => None,
+        });
+        let mut set = set.unwrap();
+        set.metadata.uid = Some("set-1".into());
+        set.metadata.generation = Some(1);
+        let status = json!({
+            "observedGeneration": 1, "replicas": replicas,
+            "currentRevision": NEW, "updateRevision": NEW,
+        });
+        set.status = serde_json::from_value(status).unwrap();
+        self.observed.stateful_sets.insert("demo".into(), set);
+    }
+
+    pub fn make_claim(&mut self, ordinal: i32) {
+        self.insert_claim(ordinal, UID);
+    }
+
+    pub fn make_foreign_claim(&mut self, ordinal: i32) {
+        self.insert_claim(ordinal, "resource-0");
+    }
+
+    fn insert_claim(&mut self, ordinal: i32, owner: &str) {
+        let name = format!("data-{}", pod_name(ordinal));
+        let claim = json!({ "metadata": {
+            "name": name, "uid": format!("claim-{ordinal}"),
+            "labels": { "quorate.dev/owner-uid": owner },
+        } });
+        let claim = serde_json::from_value(claim).unwrap();
+        self.observed.claims.insert(name, claim);
+    }
+
+    pub fn annotate(&mut self, ordinal: i32, key: &str, value: &str) {
+        let claim = self
+            .observed
+            .claims
+            .get_mut(&format!("data-{}", pod_name(ordinal)));
+        let annotations = claim.unwrap().metadata.annotations.get_or_insert_default();
+        annotations.insert(key.into(), value.into());
+    }
+
+    pub fn carry_out_marks(&mut self) {
+        for action in self.decide().actions {
+            if let Action::MarkClaim {
+                name, annotations, ..
+            } = action
+            {
+                let claim = self.observed.claims.get_mut(&name).unwrap();
+                claim
+                    .metadata
+                    .annotations
+                    .get_or_insert_default()
+                    .extend(annotations);
+            }
+        }
+    }
+
+    fn set(&mut self) -> &mut StatefulSet {
+        self.observed.stateful_sets.get_mut("demo").unwrap()
+    }
+
+    pub fn set_partition(&mut self, partition: i32) {
+        let strategy =
+            json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": partition } });
+        let spec = self.set().spec.as_mut().unwrap();
+        spec.update_strategy = serde_json::from_value(strategy).unwrap();
+    }
+
+    pub fn set_replicas(&mut self, replicas: i32) {
+        self.set().spec.as_mut().unwrap().replicas = Some(replicas);
+    }
+
+    fn set_revision(&mut self, ordinal: i32, revision: &str) {
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        let labels = pod.metadata.labels.as_mut().unwrap();
+        labels.insert("controller-revision-hash".into(), revision.into());
+    }
+
+    /// These run the stable revision, the others the newest.
+    pub fn outdate<const N: usize>(&mut self, ordinals: [i32; N]) {
+        let status = self.set().status.as_mut().unwrap();
+        status.current_revision = Some(OLD.into());
+        for ordinal in 0..i32::try_from(self.observed.pods.len()).unwrap() {
+            self.set_revision(
+                ordinal,
+                if ordinals.contains(&ordinal) {
+                    OLD
+                } else {
+                    NEW
+                },
+            );
+        }
+    }
+
+    /// Its pod is of a revision that is neither the stable one nor the newest, and does not start.
+    pub fn break_at(&mut self, ordinal: i32) {
+        self.outdate([]);
+        let replicas = i32::try_from(self.observed.pods.len()).unwrap();
+        (0..replicas).for_each(|other| self.set_revision(other, OLD));
+        self.set_partition(replicas);
+        self.set_revision(ordinal, "demo-broken");
+        self.crash_loop(ordinal);
+    }
+
+    /// Its pod is of the newest revision, and does not start.
+    pub fn break_at_update(&mut self, ordinal: i32) {
+        self.outdate([0, 1]);
+        self.set_partition(ordinal);
+        self.crash_loop(ordinal);
+    }
+
+    fn crash_loop(&mut self, ordinal: i32) {
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        let status = json!({ "containerStatuses": [{
+            "name": "member", "image": "", "imageID": "", "ready": false, "restartCount": 4,
+            "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+        }] });
+        pod.status = serde_json::from_value(status).unwrap();
+        self.silence(ordinal);
+    }
+
+    pub fn silence(&mut self, ordinal: i32) {
+        let answer = self.observed.members.get_mut(&pod_name(ordinal)).unwrap();
+        answer.status = Err("connection refused".into());
+    }
+
+    fn status(&mut self, ordinal: i32) -> &mut MemberStatus {
+        let answer = self.observed.members.get_mut(&pod_name(ordinal)).unwrap();
+        answer.status.as_mut().unwrap()
+    }
+
+    fn statuses(&mut self) -> impl Iterator<Item = &mut MemberStatus> {
+        self.observed
+            .members
+            .values_mut()
+            .filter_map(|answer| answer.status.as_mut().ok())
+    }
+
+    fn configurations(&mut self) -> impl Iterator<Item = &mut ConfigurationStatus> {
+        self.statuses()
+            .flat_map(|status| &mut status.groups)
+            .map(|group| &mut group.configuration)
+    }
+
+    /// Its disk was replaced by an empty one.
+    pub fn empty(&mut self, ordinal: i32, id: &str) {
+        let status = self.status(ordinal);
+        status.state = MemberState::Empty;
+        status.incarnation = id.into();
+        status.ready = false;
+        status.groups.clear();
+    }
+
+    pub fn damage(&mut self, ordinal: i32) {
+        let status = self.status(ordinal);
+        status.state = MemberState::Damaged;
+        status.ready = false;
+        status.groups.clear();
+    }
+
+    /// The leader counts on it no more.
+    pub fn lag(&mut self, ordinal: i32) {
+        for configuration in self.configurations() {
+            for member in configuration
+                .members
+                .iter_mut()
+                .filter(|m| m.name == pod_name(ordinal))
+            {
+                member.caught_up = Some(false);
+            }
+        }
+    }
+
+    pub fn uncommit(&mut self) {
+        self.configurations()
+            .for_each(|configuration| configuration.committed = false);
+    }
+
+    pub fn leave_configuration(&mut self, ordinal: i32) {
+        for configuration in self.configurations() {
+            configuration
+                .members
+                .retain(|member| member.name != pod_name(ordinal));
+        }
+    }
+
+    pub fn become_learner(&mut self, ordinal: i32, id: &str, caught_up: bool) {
+        self.leave_configuration(ordinal);
+        let name = pod_name(ordinal);
+        for configuration in self.configurations() {
+            configuration.members.push(ConfiguredMember {
+                id: id.into(),
+                name: name.clone(),
+                address: format!("{name}:7071"),
+                part: Part::Learner,
+                match_index: Some(100),
+                caught_up: Some(caught_up),
+            });
+        }
+        self.status(ordinal).state = MemberState::Running;
+    }
+
+    pub fn block(&mut self, ordinal: i32) {
+        self.status(ordinal).restart_blockers = vec![RestartBlocker {
+            code: "SendingSnapshot".into(),
+            message: "a snapshot is being sent".into(),
+        }];
+    }
+
+    pub fn lead(&mut self, ordinal: i32) {
+        let leader = format!("id-{ordinal}");
+        for status in self.statuses() {
+            let leads = status.incarnation == leader;
+            for group in &mut status.groups {
+                group.leader = Some(leader.clone());
+                group.role = if leads { Role::Leader } else { Role::Follower };
+            }
+        }
+    }
+
+    pub fn nobody_leads(&mut self) {
+        for group in self.statuses().flat_map(|status| &mut status.groups) {
+            group.leader = None;
+            group.role = Role::PreCandidate;
+        }
+    }
+
+    fn desired(&self) -> Desired<RaftClusters> {
+        let mut resource = self.resource.clone();
+        let spec = resource["spec"].as_object_mut().unwrap();
+        spec.retain(|_, value| !value.is_null());
+        let resource = serde_json::from_value(resource).unwrap();
+        let env = Env {
+            cluster_domain: "cluster.local".into(),
+            default_image: "member:1".into(),
+            operator_namespace: None,
+        };
+        let valid = RaftClusters::validate(&resource, &env).unwrap();
+        Desired {
+            resource,
+            valid,
+            env,
+        }
+    }
+
+    pub fn decide(&self) -> Decision {
+        RaftClusters::decide(&self.desired(), &self.observed, now())
+    }
+
+    /// The stage and the actions, in words.
+    pub fn step(&self) -> String {
+        let decision = self.decide();
+        let pools: BTreeMap<String, PoolStage> = decision.stage.unwrap().pools;
+        let pool = &pools[POOL];
+        let mut words = vec![format!(
+            "replicas {} partition {}",
+            pool.replicas, pool.partition
+        )];
+        words.extend(decision.actions.iter().map(|action| match action {
+            Action::MarkClaim { name, .. } => format!("mark {name}"),
+            Action::DeleteClaim { name, .. } => format!("delete claim {name}"),
+            Action::DeletePod { name, .. } => format!("delete pod {name}"),
+            Action::Ask { pod, request, .. } => format!("{} by {pod}", request.name()),
+        }));
+        words.join(", ")
+    }
+
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let refusals = self.decide().refusals;
+        refusals.iter().map(|refused| refused.refusal).collect()
+    }
+
+    /// A condition's status and reason.
+    pub fn condition(&self, kind: &str) -> (String, String) {
+        let status = self.decide().status;
+        let conditions = status["conditions"].as_array().unwrap();
+        let found = conditions
+            .iter()
+            .find(|condition| condition["type"] == kind)
+            .unwrap();
+        let text = |field: &str| found[field].as_str().unwrap().to_owned();
+        (text("status"), text("reason"))
+    }
+}
