@@ -48,13 +48,13 @@ impl Outbox {
     }
 
     /// Takes a message, or gives it back: it will not be sent.
-    pub(crate) fn push(&self, message: Outgoing) -> Result<(), Outgoing> {
+    pub(crate) fn push(&self, message: Outgoing) -> Result<(), Box<Outgoing>> {
         let size = approximate_size(&message.message);
         let mut state = self.state();
         let fits = state.queue.len() < self.limits.queue_messages
             && (state.bytes == 0 || state.bytes.saturating_add(size) <= self.limits.queue_bytes);
         if !state.open || !fits || size > self.limits.max_message_bytes() {
-            return Err(message);
+            return Err(Box::new(message));
         }
         state.bytes += size;
         state.queue.push_back((size, message));

@@ -73,7 +73,7 @@ impl Peers {
         peer.used = Instant::now();
         if let Err(unsent) = peer.outbox.push(message) {
             peer.metrics.dropped.inc();
-            give_back(to, &peer.contact, unsent, &self.events);
+            give_back(to, &peer.contact, *unsent, &self.events);
             // Not for each message: the node may answer by sending, and the two would never end.
             if peer
                 .told
