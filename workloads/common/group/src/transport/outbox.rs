@@ -54,7 +54,7 @@ impl Outbox {
         let fits = state.queue.len() < self.limits.queue_messages
             && (state.bytes == 0 || state.bytes.saturating_add(size) <= self.limits.queue_bytes);
         if !state.open || !fits || size > self.limits.max_message_bytes() {
-            return Err(message.into());
+            return Err(Box::new(message));
         }
         state.bytes += size;
         state.queue.push_back((size, message));
