@@ -51,7 +51,8 @@ pub(super) struct Ailments {
     /// Its peers do not reach it; it says what it knew when that began.
     pub cut: i64,
     pub cut_since: i64,
-    cut_view: Option<GroupStatus>,
+    /// What a member that is cut off goes on to say: what it knew when it was cut off, its own acts included.
+    pub cut_view: Option<GroupStatus>,
     /// Its disk or its network is slow.
     pub slow: i64,
     /// It does something that a restart would interrupt.
@@ -332,6 +333,17 @@ impl Nodes {
         }
     }
 
+    /// A member is cut off: it learns nothing more.
+    pub fn freeze(&mut self, pod: &str, group: &Group, now: i64) {
+        let heard = self.heard(now);
+        let running = self
+            .disk_of(pod)
+            .filter(|disk| disk.content == MemberState::Running);
+        let view = running.and_then(|disk| group_status(disk.id, group, &heard));
+        let ailments = self.ailments.entry(pod.to_owned()).or_default();
+        ailments.cut_view = ailments.cut_view.take().or(view);
+    }
+
     /// The member's document, or why there is none.
     pub fn status(&mut self, pod: &str, group: &Group, now: i64) -> Result<MemberStatus, String> {
         let heard = self.heard(now);
@@ -352,13 +364,8 @@ impl Nodes {
         let mut groups = Vec::new();
         if disk.content == MemberState::Running {
             let view = group_status(disk.id, group, &heard);
-            let cut = ailments.cut > now;
-            ailments.cut_view = ailments
-                .cut_view
-                .take()
-                .filter(|_| cut)
-                .or_else(|| view.clone());
-            let view = if cut { ailments.cut_view.clone() } else { view };
+            let frozen = ailments.cut_view.clone().filter(|_| ailments.cut > now);
+            let view = frozen.or(view);
             groups.extend(view.map(|view| if alone { leaderless(view) } else { view }));
         }
         let damaged = disk.content == MemberState::Damaged;
