@@ -45,16 +45,6 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
         if !is_known_to_others(view, founder.as_deref()) {
             draft.pool.replicas = draft.pool.replicas.max(view.wanted());
         }
-        let mut members = view.members.values();
-        let startless =
-            members.find(|member| rollout::is_left_behind(view, member) && member.does_not_start());
-        if let Some(restart) = startless.and_then(repair::restart) {
-            draft.actions.push(restart);
-            return draft.busy(
-                Reason::Forming,
-                "a pod of a revision that is given up is replaced".into(),
-            );
-        }
     } else {
         // Nobody votes yet: as many pods as are wanted, all at the newest revision.
         draft.pool.replicas = view.wanted();
@@ -69,6 +59,20 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
                 "a revision that was never seen to run is given up: the pods are made anew".into(),
             );
         }
+    }
+    let mut members = view.members.values();
+    // Without a partition nothing is left behind, but the StatefulSet's controller may wait for it all the same.
+    let is_given_up = |member: &Member<'_>| {
+        rollout::is_left_behind(view, member)
+            || (view.partition() == 0 && !rollout::is_at_update(view, member))
+    };
+    let startless = members.find(|member| is_given_up(member) && member.does_not_start());
+    if let Some(restart) = startless.and_then(repair::restart) {
+        draft.actions.push(restart);
+        return draft.busy(
+            Reason::Forming,
+            "a pod of a revision that is given up is replaced".into(),
+        );
     }
     match founder {
         Some(founder) if !planted!(BootstrapWithoutIntent) => found(view, draft, &founder),
