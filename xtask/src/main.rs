@@ -7,7 +7,7 @@ mod bench;
 mod generate;
 mod variants;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -47,21 +47,19 @@ fn main() -> Result<()> {
     }
 }
 
-/// The workspace's folder.
+/// The workspace's folder, asked for at run time: clones that share a target folder share this binary.
 fn root() -> Result<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(own
-        .parent()
-        .context("xtask lies in the workspace")?
-        .to_owned())
+    Ok(workspace()?.workspace_root.into())
 }
 
 /// Where release binaries are built to.
-fn release_folder(root: &Path) -> Result<PathBuf> {
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .current_dir(root)
+fn release_folder() -> Result<PathBuf> {
+    Ok(workspace()?.target_directory.join("release").into())
+}
+
+fn workspace() -> Result<cargo_metadata::Metadata> {
+    cargo_metadata::MetadataCommand::new()
         .no_deps()
         .exec()
-        .context("cargo metadata failed")?;
-    Ok(metadata.target_directory.join("release").into())
+        .context("cargo metadata failed: start this inside the repository")
 }

@@ -23,7 +23,7 @@ pub struct Variants {
 impl Variants {
     /// Builds them all, and the shipped one last, so that the plain binary is what a user gets.
     pub fn run(&self, root: &Path) -> Result<()> {
-        let release = crate::release_folder(root)?;
+        let release = crate::release_folder()?;
         for (name, features, version) in VARIANTS {
             self.build(root, features, version)?;
             let folder = release.join("variants").join(name);

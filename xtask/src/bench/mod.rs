@@ -83,7 +83,7 @@ fn raft_cluster(
     options: &Options,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<String> {
-    let release = crate::release_folder(root)?;
+    let release = crate::release_folder()?;
     // Beside the binaries: the same disk as a user's, and not a tmpfs.
     let folder = tempfile::Builder::new()
         .prefix("bench-")

@@ -50,11 +50,13 @@ fn play(text: &str) -> String {
     played
 }
 
+/// Relative to the package, where cargo runs tests: clones that share a target folder share this binary.
+const FOLDER: &str = "tests/scenarios";
+
 #[test]
 fn every_scenario_gives_the_trace_that_is_written_down() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
     let rewrite = std::env::var_os("REWRITE").is_some();
-    let mut paths: Vec<_> = std::fs::read_dir(folder)
+    let mut paths: Vec<_> = std::fs::read_dir(FOLDER)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
@@ -103,8 +105,7 @@ fn every_scenario_gives_the_trace_that_is_written_down() {
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_show_in_a_trace() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios");
-    let paths = std::fs::read_dir(folder)
+    let paths = std::fs::read_dir(FOLDER)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
