@@ -4,9 +4,6 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The cases of RaftCluster, as YAML: a list of [`Case`].
-pub const RAFT_CLUSTER: &str = include_str!("../testdata/raftcluster.yaml");
-
 /// One resource to judge.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use kube::CustomResourceExt;
 use kube::core::cel::{Validator, compile_schema};
 use quorate_api::RaftCluster;
-use quorate_api::cases::{By, Case, RAFT_CLUSTER};
+use quorate_api::cases::{By, Case};
 use serde_json::Value;
 
 fn cases() -> Vec<Case> {
-    serde_saphyr::from_str(RAFT_CLUSTER).unwrap()
+    serde_saphyr::from_str(quorate_api::raft_cluster::CASES).unwrap()
 }
 
 fn schema() -> Value {

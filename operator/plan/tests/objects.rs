@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use quorate_api::cases::{By, Case, RAFT_CLUSTER};
+use quorate_api::cases::{By, Case};
 use quorate_api::{RaftCluster, RaftClusterSpec, Release};
 use quorate_plan::raft_cluster::{POOL, ValidRaftCluster, build, unchangeable, validate};
 use quorate_plan::{Env, Object, PoolStage, Stage, Template};
@@ -143,7 +143,7 @@ fn the_example_says_what_the_defaults_are() {
 
 #[test]
 fn the_guards_agree_with_the_rules_of_the_crd_on_every_case() {
-    let cases: Vec<Case> = serde_saphyr::from_str(RAFT_CLUSTER).unwrap();
+    let cases: Vec<Case> = serde_saphyr::from_str(quorate_api::raft_cluster::CASES).unwrap();
     for case in cases.iter().filter(|case| case.by != By::Schema) {
         let read = |spec: &Value| {
             let mut resource: RaftCluster =

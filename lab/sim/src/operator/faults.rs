@@ -22,22 +22,11 @@ impl World {
             9..12 => self.lose_disk(),
             12..14 => self.wipe_disk(),
             14..17 => self.damage(),
-            17..20 => drop(self.ail("member silent", |ailments, until| ailments.silent = until)),
+            17..20 => self.ail("member silent", |ailments, until| ailments.silent = until),
             20 => self.silence_all(),
-            21..23 => {
-                let now = self.now;
-                let cut = self.ail("member cut off", |ailments, until| {
-                    if ailments.cut <= now {
-                        ailments.cut_view = None;
-                    }
-                    (ailments.cut_since, ailments.cut) = (now, until);
-                });
-                if let Some(pod) = cut {
-                    self.nodes.freeze(&pod, &self.group, now);
-                }
-            }
-            23..26 => drop(self.ail("member slow", |ailments, until| ailments.slow = until)),
-            26..28 => drop(self.ail("member busy", |ailments, until| ailments.busy = until)),
+            21..23 => self.cut(),
+            23..26 => self.ail("member slow", |ailments, until| ailments.slow = until),
+            26..28 => self.ail("member busy", |ailments, until| ailments.busy = until),
             28 => self.lose_status(),
             29 => self.scale_by_hand(),
             _ => {}
@@ -89,14 +78,21 @@ impl World {
         }
     }
 
-    fn ail(&mut self, what: &'static str, set: impl FnOnce(&mut Ailments, i64)) -> Option<String> {
-        let pod = self.any_pod()?;
+    fn ail(&mut self, what: &'static str, set: impl FnOnce(&mut Ailments, i64)) {
+        let Some(pod) = self.any_pod() else { return };
         let time = self.rng.i64(500..9000);
         let until = self.now + time;
         set(self.nodes.ailments.entry(pod.clone()).or_default(), until);
         self.counters.add(what);
         self.trace(|| format!("{what}: {pod}, for {time} ms"));
-        Some(pod)
+    }
+
+    fn cut(&mut self) {
+        let Some(pod) = self.any_pod() else { return };
+        let time = self.rng.i64(500..9000);
+        self.nodes.cut(&pod, &self.group, self.now, self.now + time);
+        self.counters.add("member cut off");
+        self.trace(|| format!("member cut off: {pod}, for {time} ms"));
     }
 
     /// Who knows the group says nothing, while empty members answer.

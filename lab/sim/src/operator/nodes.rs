@@ -50,9 +50,9 @@ pub(super) struct Ailments {
     pub silent: i64,
     /// Its peers do not reach it; it says what it knew when that began.
     pub cut: i64,
-    pub cut_since: i64,
+    cut_since: i64,
     /// What a member that is cut off goes on to say: what it knew when it was cut off, its own acts included.
-    pub cut_view: Option<GroupStatus>,
+    cut_view: Option<GroupStatus>,
     /// Its disk or its network is slow.
     pub slow: i64,
     /// It does something that a restart would interrupt.
@@ -240,6 +240,10 @@ impl Nodes {
         };
         process.running = false;
         process.starts = now + rng.i64(200..5000);
+        if let Some(ailments) = self.ailments.get_mut(pod) {
+            // One that is cut off has heard of nobody when it is back.
+            ailments.cut_since = now - ELECTION_TIMEOUT;
+        }
         true
     }
 
@@ -333,15 +337,18 @@ impl Nodes {
         }
     }
 
-    /// A member is cut off: it learns nothing more.
-    pub fn freeze(&mut self, pod: &str, group: &Group, now: i64) {
+    /// The peers of a pod lose it: it learns nothing more, and goes on telling what it knew then.
+    pub fn cut(&mut self, pod: &str, group: &Group, now: i64, until: i64) {
         let heard = self.heard(now);
         let running = self
             .disk_of(pod)
             .filter(|disk| disk.content == MemberState::Running);
         let view = running.and_then(|disk| group_status(disk.id, group, &heard));
         let ailments = self.ailments.entry(pod.to_owned()).or_default();
-        ailments.cut_view = ailments.cut_view.take().or(view);
+        if ailments.cut <= now {
+            (ailments.cut_since, ailments.cut_view) = (now, view);
+        }
+        ailments.cut = until;
     }
 
     /// The member's document, or why there is none.

@@ -5,3 +5,6 @@ mod status;
 
 pub use spec::*;
 pub use status::*;
+
+/// Good, bad and changed resources, as YAML: a list of [`crate::cases::Case`].
+pub const CASES: &str = include_str!("../../testdata/raftcluster.yaml");

@@ -40,44 +40,73 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
         .as_ref()
         .map(|group| group.incarnation.clone())
         .or_else(|| marked_founder(view));
-    if founder.is_some() || is_known_to_others(view, None) {
-        // The founder may have been asked already, and the group may have grown: no pod is taken away that runs.
-        if !is_known_to_others(view, founder.as_deref()) {
-            draft.pool.replicas = draft.pool.replicas.max(view.wanted());
-        }
+    let prepared = if founder.is_some() || is_known_to_others(view, None) {
+        keep_pods(view, draft, founder.as_deref())
     } else {
-        // Nobody votes yet: as many pods as are wanted, all at the newest revision.
-        draft.pool.replicas = view.wanted();
-        draft.pool.partition = 0;
-        // Below a partition pods come back at the controller's current revision, which is the very first one until an
-        // update was complete. It is one that runs, or an eviction could bring back one that never did; a set without
-        // pods makes the newest current.
-        if view.current_revision() != view.update_revision() {
-            draft.pool.replicas = 0;
-            return draft.busy(
-                Reason::Forming,
-                "a revision that was never seen to run is given up: the pods are made anew".into(),
-            );
-        }
-    }
-    let mut members = view.members.values();
-    // Without a partition nothing is left behind, but the StatefulSet's controller may wait for it all the same.
-    let is_given_up = |member: &Member<'_>| {
-        rollout::is_left_behind(view, member)
-            || (view.partition() == 0 && !rollout::is_at_update(view, member))
+        make_pods(view, draft)
     };
-    let startless = members.find(|member| is_given_up(member) && member.does_not_start());
-    if let Some(restart) = startless.and_then(repair::restart) {
-        draft.actions.push(restart);
-        return draft.busy(
-            Reason::Forming,
-            "a pod of a revision that is given up is replaced".into(),
-        );
+    if prepared == Phase::Busy {
+        return prepared;
     }
     match founder {
         Some(founder) if !planted!(BootstrapWithoutIntent) => found(view, draft, &founder),
         _ => choose(view, draft),
     }
+}
+
+/// Nobody was asked yet: as many pods as are wanted, all at the newest revision.
+///
+/// Below a partition pods come back at the controller's current revision, which is the very first one until an update
+/// was complete. It must be one that ran, or an eviction could bring back one that never did; a set without pods makes
+/// the newest current.
+fn make_pods(view: &View<'_>, draft: &mut Draft) -> Phase {
+    draft.pool.replicas = view.wanted();
+    draft.pool.partition = 0;
+    if view.current_revision() != view.update_revision() {
+        draft.pool.replicas = 0;
+        let words = "a revision that was never seen to run is given up: the pods are made anew";
+        return draft.busy(Reason::Forming, words.into());
+    }
+    // A revert makes the old revision the newest again; the controller leaves a pod alone that is not ready.
+    let is_outdated =
+        |member: &&Member<'_>| member.pod.is_some() && !rollout::is_at_update(view, member);
+    let Some(restart) = view
+        .members
+        .values()
+        .find(is_outdated)
+        .and_then(repair::restart)
+    else {
+        return Phase::Clear;
+    };
+    draft.actions.push(restart);
+    draft.busy(
+        Reason::Forming,
+        "a pod of a revision that is given up is replaced".into(),
+    )
+}
+
+/// The founder may have been asked already, and the group may have grown: no pod is taken away that runs.
+fn keep_pods(view: &View<'_>, draft: &mut Draft, founder: Option<&str>) -> Phase {
+    if !is_known_to_others(view, founder) {
+        draft.pool.replicas = draft.pool.replicas.max(view.wanted());
+    }
+    // Without a partition nothing is left behind, but the StatefulSet's controller may wait for it all the same.
+    let is_given_up = |member: &Member<'_>| {
+        rollout::is_left_behind(view, member)
+            || (view.partition() == 0 && !rollout::is_at_update(view, member))
+    };
+    let startless = |member: &&Member<'_>| is_given_up(member) && member.does_not_start();
+    let Some(restart) = view
+        .members
+        .values()
+        .find(startless)
+        .and_then(repair::restart)
+    else {
+        return Phase::Clear;
+    };
+    draft.actions.push(restart);
+    let words = "a pod that does not start, of a revision that is given up, is replaced";
+    draft.busy(Reason::Forming, words.into())
 }
 
 /// Whether any claim but the founder's knows a group: then it was formed once, and its members are silent now.

@@ -330,3 +330,15 @@ fn ready_is_said_only_of_what_is_as_specified() {
         ("True".into(), "UpgradeStopped".into())
     );
 }
+
+#[test]
+fn before_the_group_is_formed_a_revision_that_never_ran_leaves_nothing_behind() {
+    let mut broken = Situation::nothing();
+    broken.make_pods(3);
+    broken.outdate([0, 1, 2]);
+    assert_eq!(broken.step(), "replicas 0 partition 0");
+    let mut reverted = Situation::nothing();
+    reverted.make_pods(3);
+    reverted.break_before_revert(2);
+    assert_eq!(reverted.step(), "replicas 3 partition 0, delete pod demo-2");
+}

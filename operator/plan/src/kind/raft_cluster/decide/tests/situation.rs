@@ -243,6 +243,12 @@ impl Situation {
         self.crash_loop(ordinal);
     }
 
+    /// Its pod is of a revision that was taken back before it was complete.
+    pub fn break_before_revert(&mut self, ordinal: i32) {
+        self.set_revision(ordinal, "demo-broken");
+        self.crash_loop(ordinal);
+    }
+
     /// Its pod is of the newest revision, and does not start.
     pub fn break_at_update(&mut self, ordinal: i32) {
         self.outdate([0, 1]);
