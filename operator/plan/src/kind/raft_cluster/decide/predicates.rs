@@ -144,9 +144,8 @@ pub(super) fn may_promote(view: &View<'_>, member: &Member<'_>, id: &str) -> Res
 }
 
 /// An identity may be removed: it does not lead, and the healthy voters are a quorum without it.
-pub(super) fn may_remove(view: &View<'_>, ordinal: i32, id: &str) -> Result<(), Refusing> {
+pub(super) fn may_remove(view: &View<'_>, pod: &str, id: &str) -> Result<(), Refusing> {
     let lead = may_change(view)?;
-    let pod = view.pod_name(ordinal);
     if lead.id == id {
         return refuse(
             Refusal::LeaderInPlace,

@@ -23,6 +23,9 @@ pub(super) fn repair(view: &View<'_>, draft: &mut Draft) -> Phase {
             return busy;
         }
     }
+    if remove_stranger(view, draft) == Phase::Busy {
+        return Phase::Busy;
+    }
     match remove_lost(view, draft) {
         Phase::Clear => busy,
         Phase::Busy => Phase::Busy,
@@ -101,17 +104,40 @@ fn remove_lost(view: &View<'_>, draft: &mut Draft) -> Phase {
     let Some((ordinal, configured)) = lost else {
         return Phase::Clear;
     };
+    let pod = view.pod_name(ordinal);
     let words = format!(
-        "the disk of {} ({}) is gone: its identity is removed",
-        view.pod_name(ordinal),
+        "the disk of {pod} ({}) is gone: its identity is removed",
         configured.id
     );
-    let allowed = may_remove(view, ordinal, &configured.id);
+    let allowed = may_remove(view, &pod, &configured.id);
     draft.attempt(
         Reason::Repairing,
         allowed,
         words,
         remove(view, lead, ordinal, &configured.id),
+    )
+}
+
+/// What another hand added to the group goes, like every other drift.
+fn remove_stranger(view: &View<'_>, draft: &mut Draft) -> Phase {
+    let (Some(lead), Some(stranger)) = (&view.lead, view.stranger()) else {
+        return Phase::Clear;
+    };
+    let (id, name, address) = (&stranger.id, &stranger.name, &stranger.address);
+    let words = format!(
+        "the learner {name} ({id}) at {address} is no member of this cluster: it is removed"
+    );
+    let request = MemberRequest::Remove {
+        id: id.clone(),
+        change: ChangeMember {
+            configuration_index: lead.configuration.index,
+        },
+    };
+    draft.attempt(
+        Reason::Repairing,
+        may_remove(view, name, id),
+        words,
+        ask_leader(view, lead, request),
     )
 }
 

@@ -76,7 +76,7 @@ fn scale_in(view: &View<'_>, draft: &mut Draft, ordinal: i32) -> Phase {
         return Phase::Clear;
     };
     let pod = view.pod_name(ordinal);
-    match may_remove(view, ordinal, &last.id) {
+    match may_remove(view, &pod, &last.id) {
         Err((Refusal::LeaderInPlace, words)) => {
             let to = successor(view, lead, ordinal).map(str::to_owned);
             draft.refuse((Refusal::LeaderInPlace, words));

@@ -125,6 +125,28 @@ fn an_identity_whose_disk_is_gone_is_removed_and_one_that_is_silent_is_not() {
 }
 
 #[test]
+fn a_learner_that_another_hand_added_is_removed_and_no_pod_is_made_for_it() {
+    let home = Situation::formed(3).address("demo-9");
+    for (name, address) in [
+        ("elsewhere", "a:1"),
+        ("demo-9", home.as_str()),
+        ("demo-2", "?"),
+    ] {
+        let mut drifted = Situation::formed(3);
+        drifted.configure_learner("stranger", name, address, false);
+        assert_eq!(
+            drifted.step(),
+            "replicas 3 partition 0, Remove by demo-0",
+            "{name}"
+        );
+        let (status, reason) = drifted.condition("Ready");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "Repairing"));
+        let said = &drifted.decide().events[0].message;
+        assert!(said.contains(name) && said.contains("stranger"), "{said}");
+    }
+}
+
+#[test]
 fn an_empty_member_becomes_a_learner_and_a_learner_that_holds_the_log_a_voter() {
     let mut situation = Situation::formed(3);
     situation.leave_configuration(2);

@@ -10,7 +10,7 @@ use quorate_wire::{
     ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part, Role,
 };
 
-use super::super::RaftClusters;
+use super::super::{RaftClusters, build};
 use super::marks;
 use crate::{Desired, OWNER_UID, Observed};
 
@@ -199,6 +199,27 @@ impl<'a> View<'a> {
             .filter_map(move |member| Some((ordinal(name, &member.name)?, member)))
     }
 
+    /// A learner that is no member of this cluster: its name is none of ours, it is said to be elsewhere, or nothing
+    /// is left of its pod and never will be. It was added by another hand, and would be waited for for ever.
+    pub fn stranger(&self) -> Option<&'a ConfiguredMember> {
+        let mut members = self
+            .lead
+            .iter()
+            .flat_map(|lead| &lead.configuration.members);
+        members.find(|member| member.part == Part::Learner && self.is_strange(member))
+    }
+
+    fn is_strange(&self, learner: &ConfiguredMember) -> bool {
+        let desired = self.desired;
+        let Some(ordinal) = ordinal(desired.valid.identity().name(), &learner.name) else {
+            return true;
+        };
+        let member = self.member(ordinal);
+        let beyond = ordinal >= self.wanted().max(self.replicas().unwrap_or(0));
+        beyond && member.pod.is_none() && member.claim.is_none()
+            || learner.address != build::peer_address(&desired.valid, &desired.env, &learner.name)
+    }
+
     /// The part of an identity in the configuration.
     pub fn part(&self, id: &str) -> Option<Part> {
         self.configured()
@@ -217,7 +238,11 @@ impl<'a> View<'a> {
     /// One more than the highest ordinal that the group counts on. Without a leader the marked claims speak for it.
     pub fn floor(&self) -> i32 {
         let highest = match self.lead {
-            Some(_) => self.configured().map(|(ordinal, _)| ordinal).max(),
+            Some(_) => self
+                .configured()
+                .filter(|(_, member)| member.part != Part::Learner || !self.is_strange(member))
+                .map(|(ordinal, _)| ordinal)
+                .max(),
             None => self
                 .members
                 .values()

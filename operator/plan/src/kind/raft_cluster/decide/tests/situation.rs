@@ -10,7 +10,7 @@ use quorate_wire::{
 };
 use serde_json::{Value, json};
 
-use super::super::super::{POOL, RaftClusters};
+use super::super::super::{POOL, RaftClusters, build};
 use crate::{
     Action, Answer, Decision, Desired, Env, Kind, Object, Objects, Observed, PoolStage, Refusal,
     Stage, Template,
@@ -56,7 +56,7 @@ impl Situation {
         let configured = (0..members).map(|ordinal| ConfiguredMember {
             id: format!("id-{ordinal}"),
             name: pod_name(ordinal),
-            address: format!("{}:7071", pod_name(ordinal)),
+            address: formed.address(&pod_name(ordinal)),
             part: Part::Voter,
             match_index: Some(100),
             caught_up: Some(true),
@@ -334,17 +334,27 @@ impl Situation {
     pub fn become_learner(&mut self, ordinal: i32, id: &str, caught_up: bool) {
         self.leave_configuration(ordinal);
         let name = pod_name(ordinal);
+        let address = self.address(&name);
+        self.configure_learner(id, &name, &address, caught_up);
+        self.status(ordinal).state = MemberState::Running;
+    }
+
+    pub fn configure_learner(&mut self, id: &str, name: &str, address: &str, caught_up: bool) {
         for configuration in self.configurations() {
             configuration.members.push(ConfiguredMember {
                 id: id.into(),
-                name: name.clone(),
-                address: format!("{name}:7071"),
+                name: name.into(),
+                address: address.into(),
                 part: Part::Learner,
                 match_index: Some(100),
                 caught_up: Some(caught_up),
             });
         }
-        self.status(ordinal).state = MemberState::Running;
+    }
+
+    pub fn address(&self, pod: &str) -> String {
+        let desired = self.desired();
+        build::peer_address(&desired.valid, &desired.env, pod)
     }
 
     pub fn block(&mut self, ordinal: i32) {
