@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use crate::network::claim_subnet;
 use crate::node::{Node, Run};
 use crate::operator::operate;
 use crate::state_dir::{StateDir, UpLock, io_error};
-use crate::store::ObjectKey;
+use crate::store::{ObjectKey, StoreError, now};
 
 /// How often the logs' sizes are looked at.
 const ROTATE_EVERY: Duration = Duration::from_secs(5);
@@ -64,6 +64,7 @@ impl Up {
         let subnet = claim_subnet(&dir)?;
         let (notices, received) = mpsc::unbounded_channel();
         let node = Arc::new(Node::new(dir, images, launcher, subnet, notices)?);
+        unlearn(&node)?;
         for document in &documents {
             let name = document["metadata"]["name"].as_str().unwrap_or("?");
             let kind = document["kind"].as_str().unwrap_or("?");
@@ -146,6 +147,26 @@ impl Drop for Up {
         self.operator.abort();
         self.others.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Takes back what an earlier `up` had observed: nobody has looked since, and members may have ended meanwhile.
+fn unlearn(node: &Node) -> Result<(), StoreError> {
+    for (sort, resource) in node.resources() {
+        let key = ObjectKey::of(&sort.plural, &resource)?;
+        node.store.edit(&key, None, None, |resource| {
+            if let Some(status) = resource["status"].as_object_mut() {
+                status.remove("leader");
+                let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+                for condition in conditions.into_iter().flatten() {
+                    condition["status"] = json!("Unknown");
+                    condition["reason"] = json!("NotObserved");
+                    condition["message"] = json!("`quorate up` has begun and not looked yet");
+                    condition["lastTransitionTime"] = json!(now());
+                }
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn listen(dir: &StateDir) -> anyhow::Result<UnixListener> {
