@@ -57,7 +57,9 @@ fn a_folder_has_one_up_and_two_folders_never_share_an_address() {
 fn a_bad_resource_is_refused_before_anything_starts() {
     for (spec, named) in [
         ("members: 4", "members must be 1, 3, 5 or 7"),
-        ("membres: 3", "membres"),
+        ("membres: 3", "spec.membres: unknown field"),
+        ("members: three", "spec.members: "),
+        ("limits: {keyBytes: []}", "spec.limits.keyBytes: "),
         ("storage: {size: 1Mi}", "storage.size"),
     ] {
         let host = Host::new();

@@ -179,7 +179,7 @@ impl<K: Kind> AnyKind for Erased<K> {
         env: &Env,
         now: Timestamp,
     ) -> Result<Box<dyn AnyDesired>, Rejected> {
-        let resource = <K::Resource as serde::Deserialize>::deserialize(resource)
+        let resource: K::Resource = serde_path_to_error::deserialize(resource)
             .map_err(|error| Rejected::Schema(error.to_string()))?;
         match K::validate(&resource, env) {
             Ok(valid) => Ok(Box::new(Desired::<K> {
