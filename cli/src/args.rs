@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Runs Quorate's resources on this machine, and looks after them.
@@ -24,7 +25,9 @@ pub(crate) struct Quorate {
 pub(crate) struct StateArgs {
     /// Where everything is kept: objects, volumes, logs and the socket of the running `up`.
     /// [default: $XDG_STATE_HOME/quorate, else ~/.local/state/quorate]
-    #[arg(long, env = "QUORATE_STATE_DIR", global = true, value_name = "DIR")]
+    #[arg(long, env = "QUORATE_STATE_DIR", global = true, value_name = "DIR",
+        // Empty is as good as unset, as with the XDG variables; the parser for paths refuses it.
+        value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub state_dir: Option<PathBuf>,
 }
 

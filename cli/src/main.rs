@@ -67,7 +67,11 @@ fn run(quorate: Quorate) -> anyhow::Result<()> {
 
 /// The folder that the flags and the environment name.
 fn state_path(state: &StateArgs) -> anyhow::Result<std::path::PathBuf> {
-    match &state.state_dir {
+    match state
+        .state_dir
+        .as_ref()
+        .filter(|path| !path.as_os_str().is_empty())
+    {
         Some(path) => Ok(path.clone()),
         None => Ok(default_state_dir(
             std::env::var_os("XDG_STATE_HOME").as_deref(),

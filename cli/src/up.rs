@@ -125,11 +125,9 @@ impl Start {
     /// Says once of each resource that it is ready, and what to try.
     fn greet(&mut self, node: &Node, screen: &mut Screen) {
         for (sort, resource) in node.resources() {
-            let label = format!(
-                "{}/{}",
-                sort.singular,
-                resource["metadata"]["name"].as_str().unwrap_or_default()
-            );
+            let [namespace, name] = ["namespace", "name"]
+                .map(|field| resource["metadata"][field].as_str().unwrap_or_default());
+            let label = format!("{}/{name}{}", sort.singular, in_namespace(namespace));
             if is_ready(&resource) && self.ready.insert(label.clone()) {
                 screen.say(&format!(
                     "{label} is ready after {:.1} s",
@@ -168,8 +166,18 @@ fn is_ready(resource: &Value) -> bool {
     })
 }
 
+/// What a command must add to mean this namespace.
+fn in_namespace(namespace: &str) -> String {
+    match namespace {
+        "default" => String::new(),
+        other => format!(" -n {other}"),
+    }
+}
+
 fn next_steps(sort: &ResourceType, resource: &Value) -> Vec<String> {
-    let name = resource["metadata"]["name"].as_str().unwrap_or_default();
+    let [namespace, name] =
+        ["namespace", "name"].map(|field| resource["metadata"][field].as_str().unwrap_or_default());
+    let flag = in_namespace(namespace);
     let Some(endpoint) = resource["status"]["endpoints"]["client"][0].as_str() else {
         return Vec::new();
     };
@@ -179,9 +187,12 @@ fn next_steps(sort: &ResourceType, resource: &Value) -> Vec<String> {
             .into_iter()
             .map(|command| format!("  {command}")),
     );
-    lines.push(format!("  quorate get {} {name} -o yaml", sort.singular));
     lines.push(format!(
-        "  quorate scale {}/{name} --replicas N",
+        "  quorate get {} {name}{flag} -o yaml",
+        sort.singular
+    ));
+    lines.push(format!(
+        "  quorate scale {}/{name}{flag} --replicas N",
         sort.singular
     ));
     lines
@@ -199,5 +210,27 @@ mod tests {
         assert!(!is_ready(&resource(1, "True")));
         assert!(!is_ready(&resource(2, "False")));
         assert!(!is_ready(&json!({})));
+    }
+
+    #[test]
+    fn the_next_steps_are_told_for_the_namespace_of_the_resource() {
+        let sort = quorate_local::resource_types()
+            .iter()
+            .find(|sort| sort.custom.is_some());
+        let steps = |namespace: &str| {
+            let resource = json!({
+                "metadata": { "name": "a", "namespace": namespace },
+                "status": { "endpoints": { "client": ["http://127.0.0.2:7070"] } },
+            });
+            next_steps(sort.unwrap(), &resource).join("\n")
+        };
+        assert!(!steps("default").contains(" -n "));
+        let elsewhere = steps("elsewhere");
+        assert!(elsewhere.contains(" a -n elsewhere -o yaml"), "{elsewhere}");
+        assert!(
+            elsewhere.contains("/a -n elsewhere --replicas"),
+            "{elsewhere}"
+        );
+        assert!(elsewhere.contains("127.0.0.2"), "{elsewhere}");
     }
 }
