@@ -35,11 +35,13 @@ fn members_outlive_a_killed_up_and_the_next_one_adopts_them() {
     let (victim, old) = before[1].clone();
     signal(old, Signal::KILL);
     host.wait_for("another process", Duration::from_secs(5), |host| {
-        host.pods()
+        // It has a process before that process has said that it started.
+        let new = host
+            .pods()
             .iter()
             .find(|pod| name(pod) == victim)
-            .and_then(pid)
-            .filter(|new| *new != old)
+            .and_then(pid)?;
+        (new != old && host.starts().len() == 4).then_some(())
     });
     host.signal_up(Signal::TERM);
     assert_eq!(host.wait_up().code(), Some(0));

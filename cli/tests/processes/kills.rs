@@ -18,14 +18,7 @@ fn the_leader_is_killed_five_times() -> Result<()> {
         cluster.window(&format!("leader killed ({n})"), |_| {
             signal(leader.pid, Signal::KILL)
         })?;
-        cluster
-            .up
-            .wait("the killed member has a new process", DEADLINE, || {
-                Ok(cluster
-                    .members()?
-                    .get(&leader.name)
-                    .is_some_and(|m| m.pid != leader.pid))
-            })?;
+        cluster.wait_restarted(std::slice::from_ref(&leader))?;
         cluster.wait_ready(DEADLINE)?;
     }
     cluster.finish()

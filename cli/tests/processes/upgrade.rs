@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use quorate_world::condition;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, DEADLINE, KIND, Spec, variant};
@@ -83,14 +84,15 @@ fn an_upgrade_to_a_second_build_and_a_broken_build_reverted() -> Result<()> {
                 "the broken build spread"
             );
         }
-        let resource = cluster.up.get(KIND, &cluster.name)?;
-        let conditions = resource["status"]["conditions"].to_string();
-        ensure!(
-            conditions.contains(r#""type":"Degraded""#)
-                || conditions.contains(r#""type":"Progressing""#),
-            "{conditions}"
-        );
-        Ok(())
+        cluster.up.wait("Degraded names the pod", DEADLINE, || {
+            let resource = cluster.up.get(KIND, &cluster.name)?;
+            let found = condition(&resource, "Degraded");
+            let (status, reason, words) = found.context("Degraded is not observed")?;
+            let holds =
+                status == "True" && reason == "UpgradeStopped" && words.contains("upgrade-2");
+            ensure!(holds, "Degraded={status} {reason}: {words}");
+            Ok(true)
+        })
     })?;
 
     cluster.window("reverted", |cluster| {

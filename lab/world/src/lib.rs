@@ -10,4 +10,4 @@ mod up;
 pub use clients::{ClientOptions, Clients};
 pub use cut::Cut;
 pub use forgetful::{Crash, Forgetful};
-pub use up::{Member, Up, signal};
+pub use up::{Member, Up, condition, signal};

@@ -181,7 +181,9 @@ impl Up {
     /// Waits for the condition `Ready` of a resource, observed at its latest generation.
     pub fn wait_ready(&self, kind: &str, name: &str, deadline: Duration) -> Result<()> {
         self.wait(&format!("{kind}/{name} is Ready"), deadline, || {
-            Ok(is_ready(&self.get(kind, name)?))
+            let resource = self.get(kind, name)?;
+            ensure!(is_ready(&resource), "{}", conditions(&resource));
+            Ok(true)
         })
     }
 
@@ -196,15 +198,29 @@ impl Up {
     }
 }
 
+/// A condition of a resource, if it speaks of the latest generation: its status, its reason and its message.
+#[must_use]
+pub fn condition<'a>(resource: &'a Value, kind: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let conditions = resource["status"]["conditions"].as_array()?;
+    let found = conditions.iter().find(|c| c["type"] == kind)?;
+    if found["observedGeneration"] != resource["metadata"]["generation"] {
+        return None;
+    }
+    let text = |field: &str| found[field].as_str().unwrap_or_default();
+    Some((text("status"), text("reason"), text("message")))
+}
+
 fn is_ready(resource: &Value) -> bool {
-    let generation = &resource["metadata"]["generation"];
-    let conditions = resource["status"]["conditions"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    conditions.iter().any(|c| {
-        c["type"] == "Ready" && c["status"] == "True" && c["observedGeneration"] == *generation
-    })
+    condition(resource, "Ready").is_some_and(|(status, ..)| status == "True")
+}
+
+/// The conditions in a line, to say what was there instead of what was waited for.
+fn conditions(resource: &Value) -> String {
+    let words = ["Ready", "Progressing", "Degraded"].map(|kind| match condition(resource, kind) {
+        Some((status, reason, message)) => format!("{kind}={status} {reason}: {message}"),
+        None => format!("{kind} is not observed"),
+    });
+    words.join("; ")
 }
 
 impl Drop for Up {
