@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::PodStatus;
 use quorate_wire::MemberState;
 
+use super::NAME;
 use super::group::Id;
 use super::nodes::{Ailments, BROKEN, timestamp};
 use super::world::World;
@@ -29,6 +30,7 @@ impl World {
             26..28 => self.ail("member busy", |ailments, until| ailments.busy = until),
             28 => self.lose_status(),
             29 => self.scale_by_hand(),
+            30 => self.add_by_hand(),
             _ => {}
         }
     }
@@ -271,5 +273,22 @@ impl World {
         // remembers another to come back at.
         self.beyond_survival |= replicas == 0 && self.newest_is_broken();
         self.api.scale_set_by_hand(replicas);
+    }
+
+    /// Somebody asks the leader to add a member that was never made, perhaps under the name of one that was.
+    fn add_by_hand(&mut self) {
+        let index = self.group.configuration().map(|in_force| in_force.index);
+        let (Some(leader), Some(index)) = (self.group.leader, index) else {
+            return;
+        };
+        let name = match self.rng.i32(0..9) {
+            8 => "stranger".to_owned(),
+            ordinal => format!("{NAME}-{ordinal}"),
+        };
+        let id = self.rng.u64(..);
+        if self.group.add_learner(leader, index, id, &name).is_ok() {
+            self.counters.add("learner added by hand");
+            self.trace(|| format!("somebody adds {name} as a learner"));
+        }
     }
 }
