@@ -9,6 +9,8 @@ pub enum Bug {
     BootstrapIgnoresClaims,
     /// The founder is chosen anew in each round, and asked before the choice is durable.
     BootstrapWithoutIntent,
+    /// The founder is asked before status says so: another may then be chosen when its disk is lost.
+    AsksBeforeSayingSo,
     /// A member is restarted without asking whether the others are a caught-up quorum.
     RestartIgnoresLag,
     /// The next member is restarted before the last one is back.
@@ -32,9 +34,10 @@ pub enum Bug {
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them, for loops.
-    pub const ALL: [Bug; 11] = [
+    pub const ALL: [Bug; 12] = [
         Bug::BootstrapIgnoresClaims,
         Bug::BootstrapWithoutIntent,
+        Bug::AsksBeforeSayingSo,
         Bug::RestartIgnoresLag,
         Bug::UpgradesTwoAtOnce,
         Bug::ScaleInShrinksFirst,

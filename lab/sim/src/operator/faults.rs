@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodStatus;
+use quorate_plan::raft_cluster::INCARNATION;
 use quorate_wire::MemberState;
 
 use super::NAME;
 use super::group::Id;
-use super::nodes::{Ailments, BROKEN, timestamp};
+use super::nodes::{Ailments, BROKEN, text, timestamp};
 use super::world::World;
 
 impl World {
@@ -141,42 +142,35 @@ impl World {
         commits && !self.group.electable(&sound).is_empty()
     }
 
+    /// Once it may have been asked; where status is lost, only its claim tells of it.
     fn spares_founder(&self, id: Id) -> bool {
-        let founder = self
-            .api
-            .resource
-            .as_ref()
-            .and_then(|resource| resource.pointer("/status/group/incarnation")?.as_str());
-        founder.is_none_or(|founder| founder != super::nodes::text(id))
-            && !self.founder_is_asked(id)
+        let resource = self.api.resource.as_ref();
+        match resource.and_then(|resource| resource.pointer("/status/group")) {
+            Some(group) => group["incarnation"] != text(id) || group["asked"] != true,
+            None => !self.is_marked(id),
+        }
     }
 
-    /// Whether a founder was written down that has no disk any more, and was never asked: it was chosen by an
-    /// observation older than the loss. The operator cannot tell this from one that was asked and took writes before
-    /// its disk went, and leaves it to a person.
-    pub(super) fn founder_is_gone(&self) -> bool {
-        let founder = self
-            .api
-            .resource
-            .as_ref()
-            .and_then(|resource| resource.pointer("/status/group/incarnation")?.as_str());
-        let has_disk = |founder: &str| {
-            let mut disks = self.nodes.disks.values();
-            disks.any(|disk| super::nodes::text(disk.id) == founder)
-        };
-        self.group.configuration().is_none() && founder.is_some_and(|founder| !has_disk(founder))
-    }
-
-    fn founder_is_asked(&self, id: Id) -> bool {
-        let text = super::nodes::text(id);
-        self.api.claims.values().any(|claim| {
-            claim
-                .metadata
-                .annotations
-                .iter()
-                .flatten()
-                .any(|(_, value)| *value == text)
+    fn is_marked(&self, id: Id) -> bool {
+        let mut claims = self.api.claims.values();
+        claims.any(|claim| {
+            let annotations = claim.metadata.annotations.iter().flatten();
+            annotations.into_iter().any(|(_, value)| *value == text(id))
         })
+    }
+
+    /// Whether a claim tells of a founder whose disk is gone. With status, nobody knows any more that it was never
+    /// asked, and it is left to a person.
+    fn mourns_founder(&self) -> bool {
+        let mut claims = self.api.claims.values();
+        let marked = claims.any(|claim| {
+            let mut annotations = claim.metadata.annotations.iter().flatten();
+            annotations.any(|(key, value)| {
+                let mut disks = self.nodes.disks.values();
+                key == INCARNATION && !disks.any(|disk| text(disk.id) == *value)
+            })
+        });
+        self.group.configuration().is_none() && marked
     }
 
     /// A pod whose disk the group can do without, with the disk's claim.
@@ -242,6 +236,7 @@ impl World {
     }
 
     fn lose_status(&mut self) {
+        self.beyond_survival |= self.mourns_founder();
         self.counters.add("status lost");
         self.trace(|| "the resource's status is lost".into());
         if self.rng.bool() {

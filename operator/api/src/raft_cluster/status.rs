@@ -66,6 +66,9 @@ pub struct Group {
     pub id: i64,
     /// The identity of the one member that forms it; no other disk may.
     pub incarnation: String,
+    /// Whether that member may have been asked: written before it is. Until then another may take its place.
+    #[serde(default)]
+    pub asked: bool,
     /// Whether it is known to be formed. From then on an empty disk is only ever added to it.
     #[serde(default)]
     pub formed: bool,

@@ -1,5 +1,5 @@
-//! Forming the group: once. The founder is written to status, then to its claim, and only then asked, so that
-//! whoever decides next, with whatever is left of the two, asks nobody else.
+//! Forming the group: once. The founder is written to status, then to its claim, then status says that it is asked, and
+//! only then it is, so that whoever decides next, with whatever is left of the two, asks nobody else.
 
 use quorate_api::Group;
 use quorate_wire::{Bootstrap, MemberState};
@@ -12,36 +12,65 @@ use super::{repair, rollout};
 use crate::planted::planted;
 use crate::{Action, MemberRequest, Refusal};
 
+/// The member that forms the group.
+pub(super) struct Founder {
+    id: String,
+    /// It may have been asked: nobody else may be.
+    asked: bool,
+}
+
+impl Founder {
+    /// As status has it; without one, as a claim does, which does not tell whether it was asked.
+    fn of(view: &View<'_>, draft: &Draft) -> Option<Self> {
+        match &draft.group {
+            Some(group) => Some(Founder {
+                id: group.incarnation.clone(),
+                asked: group.asked,
+            }),
+            None => marked_founder(view).map(|id| Founder { id, asked: true }),
+        }
+    }
+
+    /// Whether the marks on a member's claim tell of its choice, or of another that was never asked, and not of a
+    /// group that was formed.
+    pub fn marked(&self, member: &Member<'_>) -> bool {
+        let chosen = marks::get(member, marks::FOUNDER).is_some();
+        marks::get(member, marks::INCARNATION) == Some(self.id.as_str()) || chosen && !self.asked
+    }
+
+    fn group(&self) -> Group {
+        Group {
+            id: GROUP as i64,
+            incarnation: self.id.clone(),
+            asked: self.asked,
+            formed: false,
+        }
+    }
+}
+
 pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
     if draft.group.as_ref().is_some_and(|group| group.formed) {
         return Phase::Clear;
     }
+    let founder = Founder::of(view, draft);
     if let Some(member) = view.members.values().find(|member| is_in_group(member)) {
-        let founder = draft
-            .group
-            .take()
-            .map(|group| group.incarnation)
-            .or_else(|| marked_founder(view));
-        let incarnation = founder
-            .or_else(|| member.id().map(str::to_owned))
-            .unwrap_or_default();
+        let id = founder.map(|founder| founder.id);
+        let id = id.or_else(|| member.id().map(str::to_owned));
+        let founder = Founder {
+            id: id.unwrap_or_default(),
+            asked: true,
+        };
         draft.group = Some(Group {
-            id: GROUP as i64,
-            incarnation,
             formed: true,
+            ..founder.group()
         });
         return Phase::Clear;
     }
     if let Err(refused) = may_populate(view, view.wanted()) {
         return draft.attempt(Reason::ForeignClaim, Err(refused), String::new(), None);
     }
-    let founder = draft
-        .group
-        .as_ref()
-        .map(|group| group.incarnation.clone())
-        .or_else(|| marked_founder(view));
     let prepared = if founder.is_some() || is_known_to_others(view, None) {
-        keep_pods(view, draft, founder.as_deref())
+        keep_pods(view, draft, founder.as_ref())
     } else {
         make_pods(view, draft)
     };
@@ -49,8 +78,8 @@ pub(super) fn form(view: &View<'_>, draft: &mut Draft) -> Phase {
         return prepared;
     }
     match founder {
-        Some(founder) if !planted!(BootstrapWithoutIntent) => found(view, draft, &founder),
-        _ => choose(view, draft),
+        Some(founder) if !planted!(BootstrapWithoutIntent) => found(view, draft, founder),
+        founder => choose(view, draft, founder.as_ref()),
     }
 }
 
@@ -86,7 +115,7 @@ fn make_pods(view: &View<'_>, draft: &mut Draft) -> Phase {
 }
 
 /// The founder may have been asked already, and the group may have grown: no pod is taken away that runs.
-fn keep_pods(view: &View<'_>, draft: &mut Draft, founder: Option<&str>) -> Phase {
+fn keep_pods(view: &View<'_>, draft: &mut Draft, founder: Option<&Founder>) -> Phase {
     if !is_known_to_others(view, founder) {
         draft.pool.replicas = draft.pool.replicas.max(view.wanted());
     }
@@ -110,29 +139,32 @@ fn keep_pods(view: &View<'_>, draft: &mut Draft, founder: Option<&str>) -> Phase
 }
 
 /// Whether any claim but the founder's knows a group: then it was formed once, and its members are silent now.
-fn is_known_to_others(view: &View<'_>, founder: Option<&str>) -> bool {
+fn is_known_to_others(view: &View<'_>, founder: Option<&Founder>) -> bool {
     view.members.values().any(|member| {
-        marks::is_counted(member) && marks::get(member, marks::INCARNATION) != founder
+        marks::is_counted(member) && founder.is_none_or(|founder| !founder.marked(member))
     })
 }
 
-/// The one with the lowest ordinal, written to status with nothing done yet.
-fn choose(view: &View<'_>, draft: &mut Draft) -> Phase {
-    if let Err(refused) = may_bootstrap(view, None) {
+/// One that is there, written to status with nothing done yet: the one whose claim says so already, as that mark must
+/// not outlive the choice, or that with the lowest ordinal. Takes the place of a founder that was never asked.
+fn choose(view: &View<'_>, draft: &mut Draft, before: Option<&Founder>) -> Phase {
+    if let Err(refused) = may_bootstrap(view, before.filter(|founder| !founder.asked)) {
         return draft.attempt(Reason::Forming, Err(refused), String::new(), None);
     }
-    let first = view
-        .members
-        .values()
-        .find(|member| member.state() == Some(MemberState::Empty));
+    let empty = || {
+        let members = view.members.values();
+        members.filter(|member| member.state() == Some(MemberState::Empty))
+    };
+    let marked = empty().find(|member| marks::get(member, marks::FOUNDER).is_some());
+    let first = marked.or_else(|| empty().next());
     let Some((member, id)) = first.and_then(|member| Some((member, member.id()?))) else {
         return Phase::Busy;
     };
-    draft.group = Some(Group {
-        id: GROUP as i64,
-        incarnation: id.to_owned(),
-        formed: false,
-    });
+    let founder = Founder {
+        id: id.to_owned(),
+        asked: false,
+    };
+    draft.group = Some(founder.group());
     let words = format!("{} will found the group", view.pod_name(member.ordinal));
     if planted!(BootstrapWithoutIntent) {
         draft.actions.push(ask(view, member, id));
@@ -140,22 +172,21 @@ fn choose(view: &View<'_>, draft: &mut Draft) -> Phase {
     draft.busy(Reason::Forming, words)
 }
 
-/// Marks the founder's claim; asks the founder when status and claim say the same.
-fn found(view: &View<'_>, draft: &mut Draft, founder: &str) -> Phase {
+/// Marks the founder's claim; says in status that the founder is asked; asks it when status and claim say the same.
+fn found(view: &View<'_>, draft: &mut Draft, mut founder: Founder) -> Phase {
     let in_status = draft.group.is_some();
-    draft.group = Some(Group {
-        id: GROUP as i64,
-        incarnation: founder.to_owned(),
-        formed: false,
-    });
-    let allowed = may_bootstrap(view, Some(founder));
+    let allowed = may_bootstrap(view, Some(&founder));
     let Some(member) = view
         .members
         .values()
-        .find(|member| member.id() == Some(founder))
+        .find(|member| member.id() == Some(founder.id.as_str()))
         .filter(|_| in_status)
     else {
-        let allowed = allowed.and_then(|()| if in_status { lost(founder) } else { Ok(()) });
+        if !founder.asked {
+            return choose(view, draft, Some(&founder));
+        }
+        draft.group = Some(founder.group());
+        let allowed = allowed.and_then(|()| if in_status { lost(&founder.id) } else { Ok(()) });
         return draft.attempt(
             Reason::Forming,
             allowed,
@@ -165,27 +196,25 @@ fn found(view: &View<'_>, draft: &mut Draft, founder: &str) -> Phase {
     };
     let annotations = [
         (marks::GROUP_MARK.to_owned(), GROUP.to_string()),
-        (marks::INCARNATION.to_owned(), founder.to_owned()),
+        (marks::INCARNATION.to_owned(), founder.id.clone()),
         (marks::FOUNDER.to_owned(), "true".to_owned()),
     ];
     let Some(claim) = member.claim else {
         return draft.busy(Reason::Forming, "waiting to see the founder's claim".into());
     };
     let pod = view.pod_name(member.ordinal);
-    match marks::mark(view, claim, annotations.into()) {
-        Some(mark) => draft.attempt(
-            Reason::Forming,
-            allowed,
-            format!("{pod} is chosen to found the group"),
-            [mark],
-        ),
-        None => draft.attempt(
-            Reason::Forming,
-            allowed,
-            format!("{pod} founds the group"),
-            [ask(view, member, founder)],
-        ),
+    if let Some(mark) = marks::mark(view, claim, annotations.into()) {
+        let words = format!("{pod} is chosen to found the group");
+        return draft.attempt(Reason::Forming, allowed, words, [mark]);
     }
+    let words = format!("{pod} founds the group");
+    if founder.asked || planted!(AsksBeforeSayingSo) {
+        let ask = ask(view, member, &founder.id);
+        return draft.attempt(Reason::Forming, allowed, words, [ask]);
+    }
+    founder.asked = allowed.is_ok();
+    draft.group = Some(founder.group());
+    draft.attempt(Reason::Forming, allowed, words, None)
 }
 
 fn ask(view: &View<'_>, member: &Member<'_>, founder: &str) -> Action {

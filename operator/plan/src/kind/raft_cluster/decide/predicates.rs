@@ -3,6 +3,7 @@
 
 use quorate_wire::MemberState;
 
+use super::bootstrap::Founder;
 use super::marks;
 use super::view::{Lead, Member, View};
 use crate::Refusal;
@@ -58,14 +59,13 @@ pub(super) fn may_populate(view: &View<'_>, replicas: i32) -> Result<(), Refusin
 
 /// A group may be formed: whoever could know of one has been asked, and knows none. `founder` is the one that was
 /// chosen already, whose own claim may say so.
-pub(super) fn may_bootstrap(view: &View<'_>, founder: Option<&str>) -> Result<(), Refusing> {
+pub(super) fn may_bootstrap(view: &View<'_>, founder: Option<&Founder>) -> Result<(), Refusing> {
     if planted!(BootstrapIgnoresClaims) {
         return Ok(());
     }
     for member in view.members.values() {
         let marked = marks::get(member, marks::GROUP_MARK).is_some();
-        let is_founder = founder.is_some() && marks::get(member, marks::INCARNATION) == founder;
-        if marked && !is_founder {
+        if marked && founder.is_none_or(|founder| !founder.marked(member)) {
             let pod = view.pod_name(member.ordinal);
             return refuse(
                 Refusal::GroupKnown,

@@ -19,17 +19,36 @@ fn a_new_resource_gets_its_pods_and_nobody_is_asked_to_found_a_group_before_all_
 }
 
 #[test]
-fn the_founder_is_written_to_status_then_to_its_claim_and_only_then_asked() {
+fn the_founder_is_written_to_status_then_to_its_claim_and_asked_when_status_says_so() {
     let mut new = Situation::nothing();
     new.make_pods(3);
     assert_eq!(new.step(), "replicas 3 partition 0");
-    let status = new.decide().status;
-    let founder = json!({ "id": 1, "incarnation": "id-0", "formed": false });
-    assert_eq!(status["group"], founder);
-    new.resource["status"] = status;
+    let founder =
+        |asked| json!({ "id": 1, "incarnation": "id-0", "asked": asked, "formed": false });
+    assert_eq!(new.write_status()["group"], founder(false));
     assert_eq!(new.step(), "replicas 3 partition 0, mark data-demo-0");
     new.carry_out_marks();
+    assert_eq!(new.step(), "replicas 3 partition 0");
+    assert_eq!(new.write_status()["group"], founder(true));
     assert_eq!(new.step(), "replicas 3 partition 0, Bootstrap by demo-0");
+}
+
+#[test]
+fn another_founds_the_group_where_the_first_was_lost_before_it_was_asked() {
+    // Its disk came back empty under its claim: the mark on it is the new one's.
+    let mut wiped = Situation::nothing();
+    wiped.make_pods(3);
+    wiped.write_status();
+    wiped.carry_out_marks();
+    wiped.empty(0, "new");
+    assert_eq!(wiped.write_status()["group"]["incarnation"], "new");
+    assert_eq!(wiped.step(), "replicas 3 partition 0, mark data-demo-0");
+    // Whoever was asked may have taken writes.
+    wiped.carry_out_marks();
+    assert_eq!(wiped.write_status()["group"]["asked"], true);
+    wiped.empty(0, "newer");
+    assert_eq!(wiped.step(), "replicas 3 partition 0");
+    assert_eq!(wiped.refusals(), [Refusal::GroupKnown]);
 }
 
 #[test]

@@ -180,6 +180,12 @@ impl Situation {
         annotations.insert(key.into(), value.into());
     }
 
+    /// Keeps the status that was decided.
+    pub fn write_status(&mut self) -> &Value {
+        self.resource["status"] = self.decide().status;
+        &self.resource["status"]
+    }
+
     pub fn carry_out_marks(&mut self) {
         for action in self.decide().actions {
             if let Action::MarkClaim {
