@@ -36,8 +36,11 @@ impl World {
         }
     }
 
-    /// A fault between two effects of the operator: one that passes.
+    /// A fault between two effects of the operator: one that passes; or the group is lost as soon as it is there.
     pub(super) fn interfere(&mut self) {
+        if self.faults_allowed() && self.rng.u32(..1000) < 20 {
+            self.lose_new_group();
+        }
         if self.faults_allowed() && self.rng.u32(..1000) < 6 {
             if self.rng.bool() {
                 self.crash()
@@ -194,10 +197,37 @@ impl World {
         None
     }
 
-    fn lose_disk(&mut self) {
-        let Some((pod, claim, id)) = self.victim() else {
+    /// The founder's disk goes before status says that the group is formed: nobody may make another one.
+    fn lose_new_group(&mut self) {
+        let resource = self.api.resource.as_ref();
+        let formed = resource.and_then(|resource| resource.pointer("/status/group/formed"));
+        let Some(seat) = self
+            .group
+            .configuration()
+            .and_then(|in_force| in_force.seats.first().filter(|_| in_force.seats.len() == 1))
+        else {
             return;
         };
+        if formed != Some(&serde_json::Value::Bool(false)) {
+            return;
+        }
+        let (pod, id) = (seat.name.clone(), seat.id);
+        let Some(process) = self.nodes.processes.get(&pod) else {
+            return;
+        };
+        let claim = process.claim_uid.clone();
+        self.counters.add("founder's disk lost");
+        self.beyond_survival = true;
+        self.lose_disk_of(pod, claim, id);
+    }
+
+    fn lose_disk(&mut self) {
+        if let Some((pod, claim, id)) = self.victim() {
+            self.lose_disk_of(pod, claim, id);
+        }
+    }
+
+    fn lose_disk_of(&mut self, pod: String, claim: String, id: Id) {
         self.counters.add("disk lost");
         self.trace(|| format!("the node of {pod} is lost with its disk"));
         self.nodes.disks.remove(&claim);
