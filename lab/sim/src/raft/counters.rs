@@ -48,6 +48,7 @@ reached! {
     DiskLost: "disks lost",
     Paused: "members stopped for a while",
     Partition: "partitions",
+    ClockJumped: "clocks that jumped ahead",
     OneWay: "links cut in one direction only",
     MessageLost: "messages lost",
     MessageTwice: "messages delivered twice",

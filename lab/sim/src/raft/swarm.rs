@@ -53,7 +53,7 @@ pub struct Swarm {
     pub transfers: bool,
     /// Disks run full.
     pub full_disks: bool,
-    /// Members' clocks run at different speeds, and their wall clocks differ.
+    /// Members' clocks run at different speeds, and jump.
     pub skew: bool,
     /// Sessions live short, so that they expire.
     pub short_sessions: bool,

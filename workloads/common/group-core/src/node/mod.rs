@@ -110,10 +110,7 @@ impl Node {
                 ticket,
                 group,
                 request,
-                wall_ms,
-            } => {
-                self.request(ticket, group, request, wall_ms, now, out);
-            }
+            } => self.request(ticket, group, request, now, out),
             Input::ReadOnly(read_only) => {
                 if std::mem::replace(&mut self.shared.read_only, read_only) != read_only {
                     out.push(Effect::Changed);
@@ -208,7 +205,6 @@ impl Node {
         ticket: Ticket,
         group: GroupId,
         request: Request,
-        wall_ms: u64,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
@@ -220,7 +216,7 @@ impl Node {
             return out.push(Effect::Reply { ticket, reply });
         }
         self.with(group, now, out, |group, round| {
-            group.request(ticket, request, wall_ms, round)
+            group.request(ticket, request, round)
         });
     }
 

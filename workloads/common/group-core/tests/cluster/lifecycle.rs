@@ -60,7 +60,6 @@ fn bootstrap_is_for_an_empty_disk_of_the_right_identity_and_idempotent() {
             ticket: 900,
             group: 2,
             request: Request::Bootstrap { incarnation: id },
-            wall_ms: 0,
         },
     );
     assert!(
@@ -96,7 +95,6 @@ fn two_hundred_groups_share_one_write_per_round() {
                 ticket: 10_000 + group,
                 group,
                 request,
-                wall_ms: 0,
             },
         );
     }
@@ -120,7 +118,6 @@ fn two_hundred_groups_share_one_write_per_round() {
             ticket: 20_000 + group,
             group,
             request: Request::Write(write),
-            wall_ms: 0,
         };
         node.step(input, now, &mut effects);
     }
