@@ -46,6 +46,7 @@ reached! {
     Damaged: "members that reported damage",
     Replaced: "damaged or lost members replaced",
     DiskLost: "disks lost",
+    FollowerFull: "rounds in which a follower takes nothing in before it has applied",
     Paused: "members stopped for a while",
     Partition: "partitions",
     ClockJumped: "clocks that jumped ahead",

@@ -195,6 +195,7 @@ impl Slot {
             lag_bound_entries: 20,
             request_timeout: Duration::from_millis(600),
             max_sessions: 12,
+            max_pending_bytes: swarm.pending_bytes,
             compact_after_entries: swarm.compact_after_entries,
             keep_entries: swarm.keep_entries,
             chunk_bytes: swarm.chunk_bytes,

@@ -64,6 +64,8 @@ pub struct Swarm {
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
     /// Bytes of a piece of a snapshot.
+    /// Bytes of commands that wait, and of entries that a member holds before it has applied them.
+    pub pending_bytes: usize,
     pub chunk_bytes: usize,
 }
 
@@ -102,5 +104,6 @@ impl Swarm {
             segment_bytes: 1 << rng.u32(10..15),
             chunk_bytes: rng.usize(16..400),
         }
+            pending_bytes: 1 << rng.u32(8..16),
     }
 }

@@ -528,6 +528,12 @@ impl Raft {
         self.applied
     }
 
+    /// Whether the state machine is so far behind that a follower takes no more in. Only what is committed counts: it
+    /// will be applied whatever others do, while what is not may need what follows to be committed at all.
+    pub fn is_full(&self) -> bool {
+        self.log.bytes(self.applied, self.commit) > self.config.max_uncommitted_bytes as u64
+    }
+
     /// What the entries in memory weigh, in bytes.
     pub fn bytes_held(&self) -> u64 {
         self.log.bytes_held()

@@ -32,6 +32,8 @@ struct Seen {
     term: Term,
     last: Index,
     commit: Index,
+    applied: Index,
+    full: bool,
     configuration: Configuration,
     configuration_index: Index,
 }
@@ -143,6 +145,7 @@ impl Protocol {
                 raft.commit() >= before.commit,
                 "{id} took back what was committed"
             );
+            check_bound(raft, before, counters);
         }
         let was_leader = before
             .as_ref()
@@ -161,6 +164,8 @@ impl Protocol {
             term: raft.term(),
             last: raft.last_index(),
             commit: raft.commit(),
+            applied: raft.applied(),
+            full: raft.is_full(),
             configuration: raft.configuration().clone(),
             configuration_index: raft.configuration_index(),
         };
@@ -319,6 +324,22 @@ impl Protocol {
             counters.hit(Reached::Removed);
         }
     }
+}
+
+/// A follower that has not applied as much as it may hold takes nothing in.
+fn check_bound(raft: &Raft, before: &Seen, counters: &mut Counters) {
+    let follows = before.role == Role::Follower && raft.role() == Role::Follower;
+    if !follows || !before.full || before.applied != raft.applied() {
+        return;
+    }
+    counters.hit(Reached::FollowerFull);
+    assert!(
+        raft.last_index() <= before.last,
+        "memory: {} takes in {} while it cannot apply {}",
+        raft.id(),
+        raft.last_index(),
+        raft.commit()
+    );
 }
 
 fn content(payload: &Payload) -> u64 {
