@@ -57,7 +57,7 @@ impl Node {
         index: LogIndex,
     ) -> Self {
         let touched = groups.keys().copied().collect();
-        Self {
+        let mut node = Self {
             shared: Shared::new(config, id),
             groups: groups
                 .into_iter()
@@ -71,7 +71,12 @@ impl Node {
             bootstraps: Bootstraps::default(),
             damage: None,
             standing_aside: false,
+        };
+        // Time runs from the start on, not from the first message: a group of one gets none.
+        for group in node.touched.clone() {
+            node.arm(group);
         }
+        node
     }
 
     /// A member whose data cannot be trusted: it serves its status and takes part in nothing.

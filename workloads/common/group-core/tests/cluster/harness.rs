@@ -160,14 +160,13 @@ impl Net {
             done: Vec::new(),
             dropped: Vec::new(),
         });
-        self.flush(name);
         self.id(name)
     }
+
     /// What a member's own clock shows.
     fn clock(&self, name: &str) -> Duration {
         self.now + self.members[name].ahead
     }
-
 
     /// Power loss.
     pub fn crash(&mut self, name: &str) {
