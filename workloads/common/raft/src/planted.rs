@@ -9,7 +9,7 @@ pub enum Bug {
     AckBeforeSync,
     /// A vote is sent before it is durable.
     VoteBeforeSync,
-    /// A vote is left out of the write.
+    /// The write of a vote leaves out whom it was given to.
     VoteNotWritten,
     /// A leader commits entries of earlier terms by counting, and so needs none of its own to begin with (paper,
     /// figure 8).

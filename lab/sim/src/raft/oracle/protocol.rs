@@ -145,6 +145,7 @@ impl Protocol {
                 raft.commit() >= before.commit,
                 "{id} took back what was committed"
             );
+            check_own_term(raft, before);
             check_bound(raft, before, counters);
         }
         let was_leader = before
@@ -324,6 +325,22 @@ impl Protocol {
             counters.hit(Reached::Removed);
         }
     }
+}
+
+/// A leader commits by counting only what is of its own term (paper, section 5.4.2).
+fn check_own_term(raft: &Raft, before: &Seen) {
+    let stood = matches!(before.role, Role::Candidate | Role::Leader);
+    let counts = raft.role() == Role::Leader && stood && before.term == raft.term();
+    // A snapshot shows what is committed too; then the log begins with it.
+    let counted = raft.commit() > before.commit.max(raft.log_start().index);
+    assert!(
+        !(counts && counted) || raft.term_at(raft.commit()) == Some(raft.term()),
+        "old-term commit: {} counts {} in term {}, which is of term {:?}",
+        raft.id(),
+        raft.commit(),
+        raft.term(),
+        raft.term_at(raft.commit())
+    );
 }
 
 /// A follower that has not applied as much as it may hold takes nothing in.
