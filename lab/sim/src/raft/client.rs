@@ -8,6 +8,7 @@ use quorate_raft_cluster_core::{Answer, Command, Condition, Expect, Operation, V
 
 use super::GROUP;
 use super::counters::Reached;
+use super::process::{CLOCK_SPEEDS, ELECTION_MS};
 use super::queue::{Time, ms};
 use super::world::{Asked, Asker, Event, Phase, World};
 
@@ -205,7 +206,7 @@ impl World {
         self.trace.event(now, &[6, slot as u64, ticket], || {
             format!("{} is asked for {request:?}", place.name)
         });
-        let (life, wall_ms) = (place.life, place.wall_ms(now));
+        let life = place.life;
         self.tickets.insert(ticket, Asked { asker, slot, life });
         self.give(
             slot,
@@ -213,7 +214,6 @@ impl World {
                 ticket,
                 group: GROUP,
                 request,
-                wall_ms,
             },
         );
         ticket
@@ -389,9 +389,10 @@ impl World {
         let Some(session) = self.clients[number].session else {
             return;
         };
-        let idle_ms = (self.now() - session.renewed) / 1000;
-        // Wall clocks differ by at most 400 ms.
-        let least = session.lifetime_ms.saturating_sub(400);
+        let idle_ms = (self.now() - session.renewed).div_ceil(1000);
+        // A leader's clock may be a little fast, and a jump of it counts for an election timeout at most.
+        let jumped = self.nemesis.jumps_since(session.renewed) * ELECTION_MS;
+        let least = (session.lifetime_ms * 1000 / CLOCK_SPEEDS.end).saturating_sub(jumped);
         assert!(
             idle_ms >= least,
             "sessions: {} was lost after {idle_ms} ms of {}",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use quorate_group_core::{Input, Reply, Request};
 use quorate_raft::MemberId;
@@ -9,7 +10,7 @@ use quorate_store::FileSystem;
 
 use super::counters::Reached;
 use super::process::Slot;
-use super::queue::ms;
+use super::queue::{Time, ms};
 use super::swarm::MAX_MEMBERS;
 use super::world::{Asker, Event, Phase, World};
 
@@ -19,6 +20,15 @@ pub(super) struct Nemesis {
     /// The identity whose disk was damaged or lost and that was not replaced yet: one at a time.
     pub lost: Option<MemberId>,
     read_only: BTreeSet<usize>,
+    /// When clocks jumped.
+    jumps: Vec<Time>,
+}
+
+impl Nemesis {
+    /// How many clocks have jumped since then.
+    pub fn jumps_since(&self, time: Time) -> u64 {
+        self.jumps.iter().filter(|jump| **jump >= time).count() as u64
+    }
 }
 
 impl World {
@@ -33,7 +43,7 @@ impl World {
         } else {
             self.rng.usize(..MAX_MEMBERS)
         };
-        match self.rng.u8(..13) {
+        match self.rng.u8(..14) {
             0 | 1 if self.swarm.crashes => self.crash(slot),
             2 if self.swarm.outages => self.outage(),
             3 | 4 if self.swarm.partitions => self.partition(),
@@ -46,7 +56,8 @@ impl World {
             9 if self.swarm.damage => self.damage(slot),
             10 if self.swarm.membership => self.change_wanted(),
             11 if self.swarm.transfers => self.transfer(slot),
-            12 => self.minor(slot),
+            12 if self.swarm.skew => self.jump_clock(slot),
+            13 => self.minor(slot),
             _ => {}
         }
     }
@@ -124,6 +135,17 @@ impl World {
     fn pause(&mut self, slot: usize) {
         self.counters.hit(Reached::Paused);
         self.slots[slot].paused_until = self.now() + ms(self.rng.u64(20..700));
+    }
+
+    /// As after a pause of a whole machine that its clock makes up for.
+    fn jump_clock(&mut self, slot: usize) {
+        let now = self.now();
+        let by = 1 << self.rng.u32(..22);
+        if self.slots[slot].jump(Duration::from_millis(by)) {
+            self.counters.hit(Reached::ClockJumped);
+            self.nemesis.jumps.push(now);
+            self.poke(slot, now);
+        }
     }
 
     fn fail_next_sync(&mut self, slot: usize) {

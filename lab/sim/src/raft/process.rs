@@ -1,6 +1,7 @@
 //! One member: its disk, which outlives it, and its process, which does not.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,12 @@ use super::{CLUSTER, GROUP};
 pub const ELECTION_MS: u64 = 150;
 const HEARTBEAT_MS: u64 = 50;
 
+/// How fast clocks run where they differ, in thousandths of the simulation's.
+pub const CLOCK_SPEEDS: Range<u64> = 930..1070;
+
+/// What a process's clock shows at most when it starts, in microseconds: a day.
+const LATEST_ORIGIN: u64 = 86_400_000_000;
+
 /// A place for a member: a pod with its volume.
 pub struct Slot {
     /// Its name.
@@ -45,8 +52,6 @@ pub struct Slot {
     pub process: Option<Process>,
     /// Its clock's speed, in thousandths of the simulation's.
     pub speed: u64,
-    /// How far its wall clock is ahead, in milliseconds.
-    pub wall_skew_ms: u64,
     /// It does not run before this.
     pub paused_until: Time,
     /// Its disk takes so much longer, until then.
@@ -97,7 +102,7 @@ pub struct Started {
 
 impl Slot {
     /// An empty volume.
-    pub fn new(name: String, speed: u64, wall_skew_ms: u64) -> Self {
+    pub fn new(name: String, speed: u64) -> Self {
         Slot {
             name,
             disk: MemFs::default(),
@@ -107,7 +112,6 @@ impl Slot {
             life: 0,
             process: None,
             speed,
-            wall_skew_ms,
             paused_until: 0,
             slow_until: 0,
             damaged: false,
@@ -159,7 +163,7 @@ impl Slot {
         if identity.damage.is_none() {
             self.identity = Some(identity.id);
         }
-        let origin = Duration::from_micros(rng.u64(..10_000_000));
+        let origin = Duration::from_micros(rng.u64(..LATEST_ORIGIN));
         let config = self.config(swarm, rng.u64(..));
         let recovered = recover(config, &identity, &disk, &self.store, origin)
             .map_err(|error| error.to_string())?;
@@ -191,6 +195,7 @@ impl Slot {
             lag_bound_entries: 20,
             request_timeout: Duration::from_millis(600),
             max_sessions: 12,
+            max_pending_bytes: swarm.pending_bytes,
             compact_after_entries: swarm.compact_after_entries,
             keep_entries: swarm.keep_entries,
             chunk_bytes: swarm.chunk_bytes,
@@ -216,9 +221,13 @@ impl Slot {
         (process.started + (passed * 1000).div_ceil(self.speed)).max(now)
     }
 
-    /// Milliseconds since 1970, as the member believes.
-    pub fn wall_ms(&self, now: Time) -> u64 {
-        1_700_000_000_000 + now / 1000 + self.wall_skew_ms
+    /// The member's clock jumps ahead; false when nothing runs there.
+    pub fn jump(&mut self, by: Duration) -> bool {
+        let Some(process) = &mut self.process else {
+            return false;
+        };
+        process.origin += by;
+        true
     }
 
     /// Runs a task, or only so much of it as `budget` operations allow.

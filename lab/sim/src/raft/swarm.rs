@@ -8,6 +8,9 @@ use super::queue::{Time, ms};
 /// The most members a group has here.
 pub const MAX_MEMBERS: usize = 7;
 
+/// With how many members a group begins: small ones cost less, and most faults need no more.
+const MEMBERS: [usize; 10] = [3, 3, 3, 3, 4, 4, 5, 5, 6, 7];
+
 /// The faults and sizes of one simulation.
 #[derive(Clone, Debug)]
 pub struct Swarm {
@@ -53,7 +56,7 @@ pub struct Swarm {
     pub transfers: bool,
     /// Disks run full.
     pub full_disks: bool,
-    /// Members' clocks run at different speeds, and their wall clocks differ.
+    /// Members' clocks run at different speeds, and jump.
     pub skew: bool,
     /// Sessions live short, so that they expire.
     pub short_sessions: bool,
@@ -61,6 +64,8 @@ pub struct Swarm {
     pub keep_entries: u64,
     /// The log is cut after so many entries.
     pub compact_after_entries: u64,
+    /// Bytes of commands that wait, and of entries that a member holds before it has applied them.
+    pub pending_bytes: usize,
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
     /// Bytes of a piece of a snapshot.
@@ -74,7 +79,7 @@ impl Swarm {
         let (lose, repeat, delay) = (network(100), network(100), network(60));
         let power_losses = rng.bool();
         Swarm {
-            members: rng.usize(3..=5),
+            members: MEMBERS[rng.usize(..MEMBERS.len())],
             clients: rng.usize(2..=4),
             faults_for: ms(rng.u64(1200..2600)),
             fault_every: ms(rng.u64(40..200)),
@@ -99,6 +104,7 @@ impl Swarm {
             short_sessions: rng.u8(..3) == 0,
             keep_entries: rng.u64(1..20),
             compact_after_entries: rng.u64(5..60),
+            pending_bytes: 1 << rng.u32(8..16),
             segment_bytes: 1 << rng.u32(10..15),
             chunk_bytes: rng.usize(16..400),
         }

@@ -15,7 +15,7 @@ use super::machine::NotedMachine;
 use super::nemesis::Nemesis;
 use super::network::Network;
 use super::oracle::{Order, Protocol};
-use super::process::Slot;
+use super::process::{CLOCK_SPEEDS, Slot};
 use super::queue::{Queue, Time, ms};
 use super::swarm::{MAX_MEMBERS, Swarm};
 use super::trace::{Trace, fingerprint};
@@ -143,12 +143,12 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let swarm = Swarm::draw(&mut rng);
         let slots = (0..MAX_MEMBERS).map(|number| {
-            let (speed, skew) = if swarm.skew {
-                (rng.u64(930..1070), rng.u64(..400))
+            let speed = if swarm.skew {
+                rng.u64(CLOCK_SPEEDS)
             } else {
-                (1000, 0)
+                1000
             };
-            Slot::new(format!("m-{number}"), speed, skew)
+            Slot::new(format!("m-{number}"), speed)
         });
         let slots: Vec<Slot> = slots.collect();
         World {

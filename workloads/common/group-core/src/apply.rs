@@ -44,6 +44,9 @@ pub(crate) fn apply(
             return Err(damaged(group, why));
         }
         let (index, term) = (entry.index, entry.term);
+        if term != meta.applied.term {
+            meta.term_began_ms = meta.clock_ms;
+        }
         let mut one = One {
             group,
             machine,
@@ -132,7 +135,7 @@ impl One<'_, '_> {
             meta: self.meta,
             overlay: self.overlay,
         };
-        sessions.advance(command.wall_ms)?;
+        sessions.advance(command.led_ms)?;
         match command.body {
             Body::Open {
                 lifetime_ms,

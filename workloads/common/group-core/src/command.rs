@@ -11,8 +11,8 @@ use crate::proto::CodecError;
 /// One command of a group's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
-    /// The wall clock of the member that took the request, in milliseconds since 1970.
-    pub wall_ms: u64,
+    /// For how long the leader that put it into the log had led its term by then, in milliseconds: no wall clock counts.
+    pub led_ms: u64,
     /// What to do.
     pub body: Body,
 }
@@ -92,7 +92,7 @@ impl Command {
             }),
         };
         CommandProto {
-            wall_ms: self.wall_ms,
+            led_ms: self.led_ms,
             body: Some(body),
         }
         .encode_to_vec()
@@ -120,7 +120,7 @@ impl Command {
             },
         };
         Ok(Self {
-            wall_ms: command.wall_ms,
+            led_ms: command.led_ms,
             body,
         })
     }
@@ -129,7 +129,7 @@ impl Command {
 #[derive(Clone, PartialEq, prost::Message)]
 struct CommandProto {
     #[prost(uint64, tag = "1")]
-    wall_ms: u64,
+    led_ms: u64,
     #[prost(oneof = "BodyProto", tags = "2, 3, 4")]
     body: Option<BodyProto>,
 }
@@ -194,7 +194,7 @@ mod tests {
             write(Some((3, 0))),
         ];
         for body in bodies {
-            let command = Command { wall_ms: 5, body };
+            let command = Command { led_ms: 5, body };
             assert_eq!(Command::decode(command.encode()), Ok(command));
         }
         assert_eq!(

@@ -23,7 +23,8 @@ pub struct Config {
     pub lag_bound_entries: u64,
     /// How many client requests may wait in all groups together.
     pub max_pending_requests: usize,
-    /// How many bytes of commands may wait in all groups together.
+    /// How many bytes of commands may wait in all groups together; a follower that has as many of committed entries
+    /// to apply to one group takes no more in.
     pub max_pending_bytes: usize,
     /// How long a request may wait for its answer.
     pub request_timeout: Duration,

@@ -45,8 +45,6 @@ pub enum Input {
         group: GroupId,
         /// What is asked.
         request: Request,
-        /// The wall clock in milliseconds since 1970, for session expiry: it travels in the command.
-        wall_ms: u64,
     },
     /// Free space fell below the reserve, or is back: client writes are refused meanwhile.
     ReadOnly(bool),

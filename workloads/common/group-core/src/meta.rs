@@ -19,8 +19,11 @@ pub(crate) const STATE_VERSION: u32 = 1;
 pub(crate) struct Meta {
     /// The applied index and term, and the configuration applied last.
     pub applied: SnapshotMeta,
-    /// The greatest wall clock (milliseconds since 1970) in any applied command: sessions live by it.
+    /// The session clock, in milliseconds: the time for which the group has had leaders, as far as applied commands
+    /// tell. Sessions live by it; while nobody leads it stands.
     pub clock_ms: u64,
+    /// What it showed when the term of the entry applied last began.
+    pub term_began_ms: u64,
     /// How many sessions there are.
     pub sessions: u64,
 }
@@ -32,6 +35,7 @@ impl Meta {
             applied: Some((&self.applied).into()),
             clock_ms: self.clock_ms,
             sessions: self.sessions,
+            term_began_ms: self.term_began_ms,
         };
         meta.encode_to_vec().into()
     }
@@ -48,6 +52,7 @@ impl Meta {
         Ok(Self {
             applied,
             clock_ms: meta.clock_ms,
+            term_began_ms: meta.term_began_ms,
             sessions: meta.sessions,
         })
     }
@@ -107,6 +112,8 @@ struct MetaProto {
     clock_ms: u64,
     #[prost(uint64, tag = "4")]
     sessions: u64,
+    #[prost(uint64, tag = "5")]
+    term_began_ms: u64,
 }
 
 #[cfg(test)]
@@ -124,7 +131,8 @@ mod tests {
         };
         let meta = Meta {
             applied,
-            clock_ms: 1_700_000_000_000,
+            clock_ms: 86_400_000,
+            term_began_ms: 86_000_000,
             sessions: 3,
         };
         assert_eq!(Meta::decode(&meta.encode()), Ok(meta));

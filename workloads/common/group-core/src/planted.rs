@@ -18,6 +18,8 @@ pub enum Bug {
     SnapshotInstallNotMarked,
     /// A forwarded command is sent twice, under two marks, as a careless retry would.
     ForwardResent,
+    /// The time in a command is what the leader's own clock shows.
+    SessionsByOwnClock,
     /// A stale read's bound counts from the leader's answer, not from the question.
     StaleAgeCountsFromAnswer,
 }
@@ -25,13 +27,14 @@ pub enum Bug {
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them, for loops.
-    pub const ALL: [Bug; 7] = [
+    pub const ALL: [Bug; 8] = [
         Bug::SessionTableMissingFromSnapshot,
         Bug::SessionRetryAppliedTwice,
         Bug::AppliedIndexNotAtomic,
         Bug::LogCutBeyondDurable,
         Bug::SnapshotInstallNotMarked,
         Bug::ForwardResent,
+        Bug::SessionsByOwnClock,
         Bug::StaleAgeCountsFromAnswer,
     ];
 }

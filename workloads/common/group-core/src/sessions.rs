@@ -55,9 +55,12 @@ pub(crate) struct Sessions<'t, 'b> {
 }
 
 impl Sessions<'_, '_> {
-    /// Moves the session clock to a command's and removes what has expired by then, oldest deadline first.
-    pub(crate) fn advance(&mut self, wall_ms: u64) -> Result<(), StateError> {
-        self.meta.clock_ms = self.meta.clock_ms.max(wall_ms);
+    /// Moves the session clock on to a command's time and removes what has expired by then, oldest deadline first.
+    /// The time is counted from where the clock stood when the leader's term began: every entry of an earlier term
+    /// was made before that leader was elected, so the clock is never ahead of the time that has really passed.
+    pub(crate) fn advance(&mut self, led_ms: u64) -> Result<(), StateError> {
+        let time = self.meta.term_began_ms.saturating_add(led_ms);
+        self.meta.clock_ms = self.meta.clock_ms.max(time);
         let start = keys::prefix(self.group, Space::Deadline);
         // Deadlines before the clock have passed.
         let end = keys::number(self.group, Space::Deadline, self.meta.clock_ms);
@@ -198,7 +201,7 @@ mod tests {
     }
 
     impl Table {
-        fn with<T>(&mut self, wall_ms: u64, act: impl FnOnce(&mut Sessions<'_, '_>) -> T) -> T {
+        fn with<T>(&mut self, at_ms: u64, act: impl FnOnce(&mut Sessions<'_, '_>) -> T) -> T {
             let view = self.store.view().unwrap();
             let mut overlay = Overlay::new(&*view);
             let mut sessions = Sessions {
@@ -206,27 +209,27 @@ mod tests {
                 meta: &mut self.meta,
                 overlay: &mut overlay,
             };
-            sessions.advance(wall_ms).unwrap();
+            sessions.advance(at_ms).unwrap();
             let result = act(&mut sessions);
             self.store.write(overlay.into_batch()).unwrap();
             result
         }
 
-        fn open(&mut self, wall_ms: u64, index: u64, lifetime_ms: u64) -> Outcome {
-            self.with(wall_ms, |sessions| sessions.open(index, lifetime_ms, 100))
+        fn open(&mut self, at_ms: u64, index: u64, lifetime_ms: u64) -> Outcome {
+            self.with(at_ms, |sessions| sessions.open(index, lifetime_ms, 100))
         }
 
-        fn write(&mut self, wall_ms: u64, id: u64, sequence: u64, digest: &'static str) -> Outcome {
+        fn write(&mut self, at_ms: u64, id: u64, sequence: u64, digest: &'static str) -> Outcome {
             let write = InSession {
                 id,
                 sequence,
                 digest: Bytes::from_static(digest.as_bytes()),
             };
-            self.with(wall_ms, |sessions| match sessions.judge(&write).unwrap() {
+            self.with(at_ms, |sessions| match sessions.judge(&write).unwrap() {
                 Verdict::Answered(outcome) => outcome,
                 Verdict::Apply(session) => {
                     let outcome =
-                        Outcome::Answer(Bytes::from(format!("{sequence}{digest}@{wall_ms}")));
+                        Outcome::Answer(Bytes::from(format!("{sequence}{digest}@{at_ms}")));
                     sessions.keep(&write, session, &outcome);
                     outcome
                 }
@@ -297,6 +300,19 @@ mod tests {
         assert_eq!(table.write(1200, 7, 2, "a"), answer("2a@5"));
         assert_eq!(table.write(1301, 7, 2, "a"), Outcome::SessionGone);
         assert_eq!((table.keys(), table.meta.sessions), (0, 0));
+    }
+
+    #[test]
+    fn each_term_counts_on_from_where_the_clock_stood() {
+        let mut table = Table::default();
+        table.open(5000, 7, 100);
+        table.meta.term_began_ms = table.meta.clock_ms;
+        assert_eq!(table.write(100, 7, 1, "a"), answer("1a@100"));
+        assert_eq!(table.meta.clock_ms, 5100);
+        table.meta.term_began_ms = table.meta.clock_ms;
+        assert_eq!(table.write(101, 7, 2, "a"), Outcome::SessionGone);
+        table.open(u64::MAX, 8, u64::MAX);
+        assert_eq!(table.meta.clock_ms, u64::MAX);
     }
 
     #[test]

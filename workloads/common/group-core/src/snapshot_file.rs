@@ -359,6 +359,7 @@ mod tests {
         let meta = Meta {
             applied,
             clock_ms: 5,
+            term_began_ms: 4,
             sessions: 1,
         };
         let mut writes = vec![BatchWrite::Put(

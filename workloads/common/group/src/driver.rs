@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use quorate_group_core::{
     Effect, GroupId, Input, Node, PeerBody, PeerMessage, Refused, Reply, Request, Task, TaskResult,
@@ -184,11 +184,8 @@ impl Driver {
         for delivery in round.deliveries.drain(..) {
             self.take_delivery(delivery, now, effects);
         }
-        if !round.calls.is_empty() {
-            let wall_ms = wall_ms();
-            for call in round.calls.drain(..) {
-                self.take_call(call, wall_ms, now, effects);
-            }
+        for call in round.calls.drain(..) {
+            self.take_call(call, now, effects);
         }
         if self.node.deadline().is_some_and(|deadline| deadline <= now) {
             self.node.step(Input::Tick, now, effects);
@@ -278,7 +275,7 @@ impl Driver {
         }
     }
 
-    fn take_call(&mut self, call: Call, wall_ms: u64, now: Now, effects: &mut Vec<Effect>) {
+    fn take_call(&mut self, call: Call, now: Now, effects: &mut Vec<Effect>) {
         if self.desk.leaving.is_some() {
             return refuse(call);
         }
@@ -288,7 +285,6 @@ impl Driver {
             ticket,
             group: call.group,
             request: call.request,
-            wall_ms,
         };
         self.node.step(input, now, effects);
         if let Some(trace) = call.trace
@@ -327,7 +323,6 @@ impl Driver {
                     ticket,
                     group,
                     request,
-                    wall_ms: wall_ms(),
                 },
                 now,
                 effects,
@@ -478,10 +473,4 @@ fn refuse(call: Call) {
         .send(Reply::Refused(Refused::OutOfService(
             "this member is stopping".into(),
         )));
-}
-
-fn wall_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

@@ -29,6 +29,7 @@ pub struct Config {
     /// How many bytes of entries the leader holds that it has not yet seen applied, before it answers
     /// [`crate::Refusal::Busy`]. Covers what is not committed and what is committed but not applied here, so a
     /// slow quorum and a slow state machine both push back. One proposal is always taken when nothing waits.
+    /// A follower that has not applied so many bytes of committed entries takes no more in.
     pub max_uncommitted_bytes: usize,
     /// How many entries a member may be behind the leader's last one and still count as caught up, for
     /// promotion, transfer and for the health of a configuration that is to be left with fewer voters.

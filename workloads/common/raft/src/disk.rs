@@ -95,13 +95,13 @@ impl Disk {
             return None;
         }
         self.issued += 1;
+        let voted_for = vote.voted_for.filter(|_| !planted!(VoteNotWritten));
         let vote = std::mem::take(&mut self.vote_changed).then(|| {
             self.vote_write = self.issued;
-            vote
+            Vote { voted_for, ..vote }
         });
         self.handed = log.last_index();
         self.under_way.push_back((self.issued, self.handed));
-        let vote = vote.filter(|_| !planted!(VoteNotWritten));
         Some(Write {
             id: self.issued,
             vote,

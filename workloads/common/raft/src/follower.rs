@@ -92,6 +92,11 @@ impl Raft {
         if last <= self.commit {
             return Ok(self.commit);
         }
+        // As if it had not come: the leader's window fills up, and the heartbeat after this member has applied
+        // some finds out where to go on.
+        if self.is_full() && !planted!(UnappliedUnbounded) {
+            return Ok(self.commit);
+        }
         if prev.index >= self.commit && self.log.term(prev.index) != Some(prev.term) {
             let unchecked = planted!(NoPrevTermCheck) && prev.index <= self.log.last_index();
             if !unchecked {

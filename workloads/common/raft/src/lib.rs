@@ -29,6 +29,7 @@ mod read;
 mod replication;
 mod restore;
 mod status;
+mod tenure;
 mod transfer;
 mod types;
 

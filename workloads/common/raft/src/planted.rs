@@ -9,7 +9,7 @@ pub enum Bug {
     AckBeforeSync,
     /// A vote is sent before it is durable.
     VoteBeforeSync,
-    /// A vote is left out of the write.
+    /// The write of a vote leaves out whom it was given to.
     VoteNotWritten,
     /// A leader commits entries of earlier terms by counting, and so needs none of its own to begin with (paper,
     /// figure 8).
@@ -34,6 +34,8 @@ pub enum Bug {
     NoPrevTermCheck,
     /// A leader counts itself for entries that its disk does not have yet.
     LeaderCountsItselfEarly,
+    /// A follower takes entries in however much it has not applied.
+    UnappliedUnbounded,
     /// A late report of an overwritten write counts for the entries that replaced it (ABA).
     WrittenCountsOverwritten,
 }
@@ -41,7 +43,7 @@ pub enum Bug {
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them, for loops.
-    pub const ALL: [Bug; 15] = [
+    pub const ALL: [Bug; 16] = [
         Bug::AckBeforeSync,
         Bug::VoteBeforeSync,
         Bug::VoteNotWritten,
@@ -56,6 +58,7 @@ impl Bug {
         Bug::AppendTruncatesAlways,
         Bug::NoPrevTermCheck,
         Bug::LeaderCountsItselfEarly,
+        Bug::UnappliedUnbounded,
         Bug::WrittenCountsOverwritten,
     ];
 }

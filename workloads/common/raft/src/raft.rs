@@ -80,6 +80,8 @@ pub(crate) struct Leader {
     /// The first entry of its term.
     first_index: Index,
     next_heartbeat: Now,
+    /// For how long it has led.
+    pub(crate) led: Now,
     pub(crate) heartbeat_due: bool,
     pub(crate) reads: LeaderReads,
 }
@@ -91,6 +93,7 @@ impl Leader {
             progress: BTreeMap::new(),
             first_index,
             next_heartbeat,
+            led: Now::ZERO,
             heartbeat_due: true,
             reads,
         }
@@ -150,7 +153,7 @@ impl Raft {
 
     /// Takes one input in. Answers to requests are added to `effects`; all else comes with [`Raft::flush`].
     pub fn step(&mut self, input: Input, now: Now, effects: &mut Vec<Effect>) {
-        self.now = self.now.max(now);
+        self.pass(now);
         match input {
             Input::Tick => self.tick(),
             Input::Receive { from, message } => self.receive(from, message),
@@ -183,7 +186,7 @@ impl Raft {
 
     /// Ends a round: gives out one write, the messages, what is committed, for all that was taken in.
     pub fn flush(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.now = self.now.max(now);
+        self.pass(now);
         if matches!(self.role, RoleState::Leader(_)) {
             self.advance_commit();
             self.settle_configuration();
@@ -523,6 +526,12 @@ impl Raft {
     /// Up to here the state machine has reported.
     pub fn applied(&self) -> Index {
         self.applied
+    }
+
+    /// Whether the state machine is so far behind that a follower takes no more in. Only what is committed counts: it
+    /// will be applied whatever others do, while what is not may need what follows to be committed at all.
+    pub fn is_full(&self) -> bool {
+        self.log.bytes(self.applied, self.commit) > self.config.max_uncommitted_bytes as u64
     }
 
     /// What the entries in memory weigh, in bytes.

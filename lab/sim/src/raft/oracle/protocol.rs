@@ -32,6 +32,8 @@ struct Seen {
     term: Term,
     last: Index,
     commit: Index,
+    applied: Index,
+    full: bool,
     configuration: Configuration,
     configuration_index: Index,
 }
@@ -143,6 +145,8 @@ impl Protocol {
                 raft.commit() >= before.commit,
                 "{id} took back what was committed"
             );
+            check_own_term(raft, before);
+            check_bound(raft, before, counters);
         }
         let was_leader = before
             .as_ref()
@@ -161,6 +165,8 @@ impl Protocol {
             term: raft.term(),
             last: raft.last_index(),
             commit: raft.commit(),
+            applied: raft.applied(),
+            full: raft.is_full(),
             configuration: raft.configuration().clone(),
             configuration_index: raft.configuration_index(),
         };
@@ -319,6 +325,38 @@ impl Protocol {
             counters.hit(Reached::Removed);
         }
     }
+}
+
+/// A leader commits by counting only what is of its own term (paper, section 5.4.2).
+fn check_own_term(raft: &Raft, before: &Seen) {
+    let stood = matches!(before.role, Role::Candidate | Role::Leader);
+    let counts = raft.role() == Role::Leader && stood && before.term == raft.term();
+    // A snapshot shows what is committed too; then the log begins with it.
+    let counted = raft.commit() > before.commit.max(raft.log_start().index);
+    assert!(
+        !(counts && counted) || raft.term_at(raft.commit()) == Some(raft.term()),
+        "old-term commit: {} counts {} in term {}, which is of term {:?}",
+        raft.id(),
+        raft.commit(),
+        raft.term(),
+        raft.term_at(raft.commit())
+    );
+}
+
+/// A follower that has not applied as much as it may hold takes nothing in.
+fn check_bound(raft: &Raft, before: &Seen, counters: &mut Counters) {
+    let follows = before.role == Role::Follower && raft.role() == Role::Follower;
+    if !follows || !before.full || before.applied != raft.applied() {
+        return;
+    }
+    counters.hit(Reached::FollowerFull);
+    assert!(
+        raft.last_index() <= before.last,
+        "memory: {} takes in {} while it cannot apply {}",
+        raft.id(),
+        raft.last_index(),
+        raft.commit()
+    );
 }
 
 fn content(payload: &Payload) -> u64 {

@@ -13,42 +13,24 @@ use crate::round::Round;
 
 impl Group {
     /// Takes a request in; [`Request::Bootstrap`] is the node's.
-    pub(crate) fn request(
-        &mut self,
-        ticket: Ticket,
-        request: Request,
-        wall_ms: u64,
-        round: &mut Round<'_>,
-    ) {
+    pub(crate) fn request(&mut self, ticket: Ticket, request: Request, round: &mut Round<'_>) {
         if self.gone {
             let why = "this member was removed from the group".to_owned();
             return round.reply(ticket, Reply::Refused(Refused::OutOfService(why)));
         }
         let max_sessions = round.shared.config.max_sessions;
         let taken = match request {
-            Request::Write(write) => self.command(
-                ticket,
-                Command {
-                    wall_ms,
-                    body: Body::write(write),
-                },
-                round,
-            ),
+            Request::Write(write) => self.command(ticket, Body::write(write), round),
             Request::OpenSession { lifetime_ms } => {
                 let body = Body::Open {
                     lifetime_ms,
                     max_sessions,
                 };
-                self.command(ticket, Command { wall_ms, body }, round)
+                self.command(ticket, body, round)
             }
-            Request::CloseSession { session } => self.command(
-                ticket,
-                Command {
-                    wall_ms,
-                    body: Body::Close { session },
-                },
-                round,
-            ),
+            Request::CloseSession { session } => {
+                self.command(ticket, Body::Close { session }, round)
+            }
             Request::Read => self.read(ticket, round),
             Request::StaleRead => {
                 let sent = self.reads.stale(round.shared, round.now);
@@ -80,16 +62,16 @@ impl Group {
     fn command(
         &mut self,
         ticket: Ticket,
-        command: Command,
+        body: Body,
         round: &mut Round<'_>,
     ) -> Result<(), Refused> {
         if round.shared.read_only {
             return Err(Refused::ReadOnly);
         }
-        let command = command.encode();
         if self.raft.role() == Role::Leader {
-            return self.propose(Origin::Client(ticket), command, round);
+            return self.propose(Origin::Client(ticket), body, round);
         }
+        let command = Command { led_ms: 0, body }.encode();
         let leader = self.raft.leader().ok_or_else(|| self.no_leader())?;
         let mark = self.admit(Origin::Client(ticket), Kind::Command, command.len(), round)?;
         self.requests.forwarded(mark, leader);
@@ -148,18 +130,26 @@ impl Group {
             return Err(Refused::ReadOnly);
         }
         // What is in the log stops every member that cannot decode it.
-        Command::decode(command.clone()).map_err(|error| {
+        let command = Command::decode(command).map_err(|error| {
             Refused::OutOfService(format!("the forwarded command cannot be taken: {error}"))
         })?;
-        self.propose(Origin::Member { from, id }, command, round)
+        self.propose(Origin::Member { from, id }, command.body, round)
     }
 
+    /// Whoever took the request in, the time in the command is the leader's that puts it into the log.
     fn propose(
         &mut self,
         origin: Origin,
-        command: Bytes,
+        body: Body,
         round: &mut Round<'_>,
     ) -> Result<(), Refused> {
+        let led = if planted!(SessionsByOwnClock) {
+            round.now
+        } else {
+            self.raft.led(round.now).unwrap_or_default()
+        };
+        let led_ms = u64::try_from(led.as_millis()).unwrap_or(u64::MAX);
+        let command = Command { led_ms, body }.encode();
         let ticket = self.admit(origin, Kind::Command, command.len(), round)?;
         self.core(CoreInput::Propose { ticket, command }, round);
         Ok(())

@@ -57,7 +57,7 @@ impl Node {
         index: LogIndex,
     ) -> Self {
         let touched = groups.keys().copied().collect();
-        Self {
+        let mut node = Self {
             shared: Shared::new(config, id),
             groups: groups
                 .into_iter()
@@ -71,7 +71,12 @@ impl Node {
             bootstraps: Bootstraps::default(),
             damage: None,
             standing_aside: false,
+        };
+        // Time runs from the start on, not from the first message: a group of one gets none.
+        for group in node.touched.clone() {
+            node.arm(group);
         }
+        node
     }
 
     /// A member whose data cannot be trusted: it serves its status and takes part in nothing.
@@ -110,10 +115,7 @@ impl Node {
                 ticket,
                 group,
                 request,
-                wall_ms,
-            } => {
-                self.request(ticket, group, request, wall_ms, now, out);
-            }
+            } => self.request(ticket, group, request, now, out),
             Input::ReadOnly(read_only) => {
                 if std::mem::replace(&mut self.shared.read_only, read_only) != read_only {
                     out.push(Effect::Changed);
@@ -208,7 +210,6 @@ impl Node {
         ticket: Ticket,
         group: GroupId,
         request: Request,
-        wall_ms: u64,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
@@ -220,7 +221,7 @@ impl Node {
             return out.push(Effect::Reply { ticket, reply });
         }
         self.with(group, now, out, |group, round| {
-            group.request(ticket, request, wall_ms, round)
+            group.request(ticket, request, round)
         });
     }
 

@@ -50,6 +50,8 @@ pub struct Member {
     pub store: MapStore,
     pub running: Option<Running>,
     pub identity: Identity,
+    /// How far its clock is ahead of the others'.
+    pub ahead: Duration,
     lives: u64,
 }
 
@@ -69,7 +71,6 @@ pub struct Running {
 pub struct Net {
     pub members: BTreeMap<String, Member>,
     pub now: Duration,
-    pub wall_ms: u64,
     queue: VecDeque<(MemberId, MemberId, Bytes)>,
     pub replies: BTreeMap<u64, Reply>,
     pub cut: BTreeSet<String>,
@@ -87,7 +88,6 @@ impl Net {
         Self {
             members: BTreeMap::new(),
             now: Duration::ZERO,
-            wall_ms: 1_000_000,
             queue: VecDeque::new(),
             replies: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -127,6 +127,7 @@ impl Net {
             store,
             running: None,
             identity,
+            ahead: Duration::ZERO,
             lives: 0,
         };
         self.members.insert(name.into(), member);
@@ -135,7 +136,7 @@ impl Net {
 
     pub fn start(&mut self, name: &str) -> MemberId {
         let drawn = MemberId(self.rng.u64(1..));
-        let (now, configure) = (self.now, self.configure);
+        let (now, configure) = (self.clock(name), self.configure);
         let member = self.members.get_mut(name).unwrap();
         member.lives += 1;
         let disk: Disk = Arc::new(member.disk.clone());
@@ -159,8 +160,12 @@ impl Net {
             done: Vec::new(),
             dropped: Vec::new(),
         });
-        self.flush(name);
         self.id(name)
+    }
+
+    /// What a member's own clock shows.
+    fn clock(&self, name: &str) -> Duration {
+        self.now + self.members[name].ahead
     }
 
     /// Power loss.
@@ -219,14 +224,13 @@ impl Net {
     /// Asks and does not wait.
     pub fn ask(&mut self, name: &str, request: Request) -> u64 {
         self.next += 1;
-        let (ticket, wall_ms) = (self.next, self.wall_ms + self.now.as_millis() as u64);
+        let ticket = self.next;
         self.step(
             name,
             Input::Request {
                 ticket,
                 group: GROUP,
                 request,
-                wall_ms,
             },
         );
         ticket
@@ -378,7 +382,7 @@ impl Net {
             if self
                 .node(&name)
                 .deadline()
-                .is_some_and(|deadline| deadline <= self.now)
+                .is_some_and(|deadline| deadline <= self.clock(&name))
             {
                 self.step(&name, Input::Tick);
             }
@@ -405,7 +409,7 @@ impl Net {
     }
 
     pub fn step(&mut self, name: &str, input: Input) {
-        let now = self.now;
+        let now = self.clock(name);
         let mut effects = Vec::new();
         self.running(name).node.step(input, now, &mut effects);
         self.carry_out(name, effects);
@@ -413,7 +417,7 @@ impl Net {
     }
 
     fn flush(&mut self, name: &str) {
-        let (now, mut effects) = (self.now, Vec::new());
+        let (now, mut effects) = (self.clock(name), Vec::new());
         self.running(name).node.flush(now, &mut effects);
         let logs = effects
             .iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_group_core::*;
-use quorate_raft::MemberId;
+use quorate_raft::{Change, MemberId};
 use quorate_store::{Disk, FileSystem as _, MapStore, MemFs};
 use quorate_wire::MemberState;
 
@@ -60,7 +60,6 @@ fn bootstrap_is_for_an_empty_disk_of_the_right_identity_and_idempotent() {
             ticket: 900,
             group: 2,
             request: Request::Bootstrap { incarnation: id },
-            wall_ms: 0,
         },
     );
     assert!(
@@ -96,7 +95,6 @@ fn two_hundred_groups_share_one_write_per_round() {
                 ticket: 10_000 + group,
                 group,
                 request,
-                wall_ms: 0,
             },
         );
     }
@@ -120,7 +118,6 @@ fn two_hundred_groups_share_one_write_per_round() {
             ticket: 20_000 + group,
             group,
             request: Request::Write(write),
-            wall_ms: 0,
         };
         node.step(input, now, &mut effects);
     }
@@ -247,4 +244,30 @@ fn a_state_store_that_fails_takes_the_member_out_of_service() {
     net.run_for(Duration::from_millis(100));
     assert_eq!(net.replies[&waiting], Reply::Unknown);
     assert_eq!(net.state("a"), MemberState::Damaged);
+}
+
+/// Nobody else can lead, so nothing is waited for; with a second voter, in a joint configuration too, it must ask.
+#[test]
+fn a_single_voter_leads_as_soon_as_it_has_started() {
+    let soon = Duration::from_millis(50);
+    let mut net = Net::group_of(1, |_| {});
+    net.add("b");
+    net.add_learner("b");
+    net.crash("b");
+    let started = net.now;
+    net.restart("a");
+    net.wait_leader();
+    assert!(net.now - started <= soon, "{:?}", net.now - started);
+    net.start("b");
+    net.caught_up("b");
+    let promote = [net.id("b")].into();
+    let change = Change::Reconfigure {
+        promote,
+        remove: [].into(),
+    };
+    assert_eq!(net.change(change), Reply::Done);
+    net.crash("b");
+    net.restart("a");
+    net.run_for(Duration::from_secs(10));
+    assert_eq!(net.leader(), None);
 }

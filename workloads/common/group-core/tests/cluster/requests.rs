@@ -74,6 +74,46 @@ fn a_session_s_retry_is_answered_as_the_first_time_by_any_leader() {
     );
 }
 
+/// Clocks differ by days, and jump by days while their member leads: a session lives its time all the same.
+#[test]
+fn no_member_s_clock_ends_a_session_early_or_keeps_it() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut net = Net::group_of(3, |_| {});
+    let session = open(&mut net, "a", 60_000);
+    let mut number = 0;
+    let mut still_lives = |net: &mut Net| {
+        number += 1;
+        loop {
+            net.wait_leader();
+            match net.write("b", Some((session, number)), "add x 1") {
+                Reply::Refused(_) | Reply::Unknown => net.advance(),
+                reply => {
+                    let sum = Outcome::Answer(number.to_string().into());
+                    return assert_eq!(outcome(reply), sum);
+                }
+            }
+        }
+    };
+    for name in ["a", "b", "c"] {
+        let leader = net.wait_leader();
+        net.members.get_mut(&leader).unwrap().ahead += DAY;
+        still_lives(&mut net);
+        let other = follower(&mut net);
+        net.members.get_mut(&other).unwrap().ahead += 3 * DAY;
+        let to = Some(net.id(name));
+        let leader = net.wait_leader();
+        net.call(&leader, Request::Transfer { to });
+        still_lives(&mut net);
+        net.run_for(Duration::from_secs(50));
+        still_lives(&mut net);
+    }
+    net.run_for(Duration::from_secs(62));
+    assert_eq!(
+        outcome(net.write("c", Some((session, 100)), "add x 1")),
+        Outcome::SessionGone
+    );
+}
+
 #[test]
 fn a_session_expires_by_the_clock_in_the_log() {
     let mut net = Net::group_of(1, |config| config.max_sessions = 2);

@@ -153,7 +153,6 @@ fn an_idle_group_does_not_hold_the_log_back() {
             ticket: 9000,
             group: 2,
             request,
-            wall_ms: 0,
         },
     );
     net.until("the second group", |net| {

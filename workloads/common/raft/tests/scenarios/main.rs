@@ -14,6 +14,7 @@
 //! | `drop 1 2`, `repeat 1 2` | loses, doubles what is under way |
 //! | `cut 1`, `heal 1` | nothing to and from 1 |
 //! | `slow 1`, `sync 1`, `fast 1` | 1's writes wait; its oldest is done; all are done at once again |
+//! | `stall 1`, `resume 1` | 1's state machine stands still after what it is given; it has caught up |
 //! | `propose 1 a b`, `read 1 7` | in one round; the read's mark is 7 |
 //! | `learner 1 4 [at N]`, `reconfigure 1 +4 -1 [at N]` | asked of 1, decided on configuration N (in force) |
 //! | `transfer 1 2`, `transfer 1 -` | 1 hands over |

@@ -32,6 +32,7 @@ pub struct Script {
     network: VecDeque<Packet>,
     cut: BTreeSet<MemberId>,
     slow: BTreeSet<MemberId>,
+    stalled: BTreeSet<MemberId>,
     seen: BTreeMap<MemberId, (Role, Term, Option<MemberId>, Index, bool)>,
     tickets: Ticket,
     limits: Limits,
@@ -48,6 +49,7 @@ impl Script {
             network: VecDeque::new(),
             cut: BTreeSet::new(),
             slow: BTreeSet::new(),
+            stalled: BTreeSet::new(),
             seen: BTreeMap::new(),
             tickets: 100,
             limits: Limits {
@@ -121,6 +123,11 @@ impl Script {
             ["slow", id] => drop(self.slow.insert(member(id))),
             ["fast", id] => {
                 self.slow.remove(&member(id));
+                self.round(member(id), vec![]);
+            }
+            ["stall", id] => drop(self.stalled.insert(member(id))),
+            ["resume", id] => {
+                self.stalled.remove(&member(id));
                 self.round(member(id), vec![]);
             }
             ["sync", id] => self.sync(member(id)),
@@ -331,7 +338,9 @@ impl Script {
         self.judge(id, effects);
         let member = self.members.get_mut(&id).unwrap();
         let applied = member.raft.handed_out();
-        member.step(Input::Applied(applied));
+        if !self.stalled.contains(&id) {
+            member.step(Input::Applied(applied));
+        }
         if !self.slow.contains(&id) && !self.members[&id].writes.is_empty() {
             self.sync(id);
         }
