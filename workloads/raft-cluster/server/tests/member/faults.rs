@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_wire::{AddLearner, MemberState};
+use quorate_wire::{AddLearner, DISK_FULL, MemberState};
 use rustix::process::Signal;
 
 use crate::client::send;
