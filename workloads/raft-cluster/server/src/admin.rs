@@ -77,7 +77,7 @@ impl<G: Group> Admin<G> {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "transfer-timed-out",
                 "Nobody took over in time",
-                "Leadership was not handed over within an election timeout, so this member goes on leading. Try again.",
+                "The successor did not catch up within an election timeout, so it was not told to take over. Try again.",
             )
             .retry_after(self.patience)),
             Reply::Refused(why) => {

@@ -204,6 +204,7 @@ fn raft_refused(refusal: raft::Refusal, leader: Option<String>) -> Refusal {
         }
         raft::Refusal::Lagging { .. } => conflict("member-lagging", "The member lags", detail),
         raft::Refusal::WouldLoseQuorum { .. } => {
+        raft::Refusal::NoSuccessor => conflict("no-successor", "No successor", detail),
             conflict("would-lose-quorum", "The quorum would be lost", detail)
         }
         raft::Refusal::AlreadyMember(_) => conflict("already-member", "Already a member", detail),

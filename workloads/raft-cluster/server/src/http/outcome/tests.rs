@@ -336,6 +336,7 @@ fn changes_of_the_configuration() {
         (Refused::Raft(Raft::NotLeader(None)), 503, "no-leader"),
         (Refused::Raft(Raft::NotReady), 503, "no-leader"),
         (
+        (Refused::Raft(Raft::NoSuccessor), 409, "no-successor"),
             Refused::Bootstrap("another disk".into()),
             409,
             "bootstrap-refused",
