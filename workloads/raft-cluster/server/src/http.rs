@@ -16,6 +16,7 @@ mod sessions;
 mod tests;
 mod uri;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use quorate_group_core::{Refused, Reply, Request};
 use quorate_node::problem::Refusal;
+use quorate_node::resolve::{Resolver, split};
 
 use crate::group::{Group, parse_id};
 use crate::metrics::HttpMetrics;
@@ -50,16 +52,19 @@ pub struct Api<G> {
 }
 
 impl<G: Group> Api<G> {
+    names: Resolver,
     /// The API of a group.
     pub fn new(group: G, settings: MemberSettings) -> Self {
         let admission = Admission::new(settings.max_pending_requests, settings.max_pending_bytes);
         Self {
             group,
             settings,
+        let names = Resolver::new(settings.hosts_file.clone());
             admission,
         }
     }
 
+            names,
     /// The routes of the client listener.
     pub fn routes(self, metrics: HttpMetrics) -> Router {
         let keys = || {
@@ -111,7 +116,8 @@ impl<G: Group> Api<G> {
     }
 
     /// Where the leader's clients are served: the host of its peer address, and the port that is ours too, since
-    /// all members of a cluster are configured alike.
+    /// all members of a cluster are configured alike. Of a name from the hosts file clients know nothing: they get
+    /// its address.
     fn leader_url(&self, why: &Refused) -> Option<String> {
         let status = self.group.status()?;
         let hint = match why {
@@ -123,13 +129,18 @@ impl<G: Group> Api<G> {
             .members
             .iter()
             .find(|member| parse_id(&member.id) == Some(hint))?;
-        let (host, _) = member.address.rsplit_once(':')?;
+        let port = self.settings.client_port;
+        let (name, _) = split(&member.address).ok()?;
+        let host = match self.names.in_hosts_file(name) {
+            Some(address) => SocketAddr::new(address, port).to_string(),
+            None => format!("{name}:{port}"),
+        };
         let scheme = if self.settings.tls_dir.is_some() {
             "https"
         } else {
             "http"
         };
-        Some(format!("{scheme}://{host}:{}", self.settings.client_port))
+        Some(format!("{scheme}://{host}"))
     }
 
     /// Reads a body of at most `limit` bytes, in time.

@@ -194,7 +194,15 @@ async fn a_full_disk_refuses_writes_and_serves_reads() {
             && !refused.header("retry-after").is_empty(),
         "{refused:?}"
     );
-    assert_eq!(refused.json()["leader"], "http://m-0.peers.test:7070");
+    // Clients know nothing of the hosts file: the leader is named by its address.
+    assert_eq!(
+        refused.json()["leader"],
+        format!("http://{}", member.at(7070))
+    );
+    let status = member
+        .until("it says so", |status| !status.problems.is_empty())
+        .await;
+    assert_eq!(status.problems[0].code, DISK_FULL);
     assert_eq!(
         member.client("GET", "/kv/a", &[], "").await.told(),
         (200, "v")
