@@ -494,6 +494,21 @@ async fn an_unknown_outcome_is_504_of_a_write_and_503_of_a_read() {
     );
     let (answer, ..) = send(request("GET", "/kv/a", &[], ""), vec![Reply::Unknown]).await;
     assert!(answer.status() == 503 && answer.headers().contains_key("retry-after"));
+#[tokio::test]
+async fn a_refusal_of_a_stale_read_states_its_age_too() {
+    let sent = Some(Duration::from_millis(1000));
+    let (answer, told, _) = send(
+        request("GET", "/kv/a?consistency=stale", &[], ""),
+        vec![Reply::Stale { sent }],
+    )
+    .await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()[MAX_AGE]),
+        (404, &"501".parse().unwrap())
+    );
+    assert!(told.contains("no-such-key"), "{told}");
+}
+
 }
 
 #[tokio::test]

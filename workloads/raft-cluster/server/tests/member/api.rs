@@ -93,6 +93,18 @@ async fn one_key() {
         3,
         "nothing of this was a change"
     );
+    for (path, name, tag, status) in [
+        ("/kv/a?consistency=stale", "if-match", "\"2\"", 200),
+        ("/kv/a?consistency=stale", "if-match", "\"1\"", 412),
+        ("/kv/a?consistency=stale", "if-none-match", "\"2\"", 304),
+        ("/kv/none?consistency=stale", "if-match", "\"1\"", 404),
+    ] {
+        let stale = get(path, &[(name, tag)]).await;
+        assert!(
+            stale.status == status && !stale.header("quorate-max-age-ms").is_empty(),
+            "{path} {name}: {stale:?}"
+        );
+    }
 
     assert_eq!(
         put("/kv/a", &[("if-match", "\"2\"")], "two")
