@@ -24,6 +24,11 @@ use crate::metrics::HttpMetrics;
 
 type Answer = Result<Json<ConfigurationStatus>, Refusal>;
 type Body<T> = Result<Json<T>, JsonRejection>;
+use crate::settings::{name_fault, peer_address_fault};
+
+/// Told to who asks for something else.
+const API: &str = "/admin/bootstrap, /admin/members, /admin/members/{id}/promote, /admin/members/{id}/remove, \
+                   /admin/leader and /admin/snapshot";
 
 /// What the handlers share.
 pub struct Admin<G> {
@@ -144,10 +149,12 @@ async fn add<G: Group>(State(admin): State<Arc<Admin<G>>>, body: Body<AddLearner
         address,
     } = read(body)?;
     let learner = id(&learner, "id")?;
-    for (field, text) in [("name", &name), ("address", &address)] {
-        if text.is_empty() || text.len() > 512 {
-            return Err(bad_request(field, "It is 1 to 512 bytes long."));
-        }
+    // The configuration keeps both, and every member dials the address: what cannot be one must not get in.
+    if let Some(fault) = name_fault(&name) {
+        return Err(bad_request("name", format!("It {fault}.")));
+    }
+    if let Some(fault) = peer_address_fault(&address) {
+        return Err(bad_request("address", format!("It {fault}.")));
     }
     let change = Change::AddLearner(learner, Contact { name, address });
     admin
