@@ -339,3 +339,26 @@ async fn whoever_sends_too_much_still_gets_the_answer() {
         );
     }
 }
+
+#[tokio::test]
+async fn no_more_connections_than_may_be() {
+    let cluster = Cluster::group(1, &["--max-connections=1"]).await;
+    let member = &cluster.members[0];
+    let only = TcpStream::connect(member.at(7070)).await.unwrap();
+    let begun = Instant::now();
+    let refused = loop {
+        let answer = member.client("GET", "/kv/a", &[], "").await;
+        if answer.status == 503 {
+            break answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(3), "{answer:?}");
+    };
+    assert_eq!(refused.problem(), "too-many-connections");
+    assert!(refused.told().1.contains("max-connections"), "{refused:?}");
+    assert!(member.health("/livez").await.is_some(), "its own listener");
+    drop(only);
+    while member.client("GET", "/kv/a", &[], "").await.status != 404 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -94,6 +94,41 @@ async fn a_damaged_state_is_said_and_not_served() {
 }
 
 #[tokio::test]
+async fn a_damaged_table_of_the_state_is_said_and_not_served() {
+    let mut cluster = Cluster::group(1, &[]).await;
+    let member = &mut cluster.members[0];
+    member.client("PUT", "/kv/a", &[], "v").await;
+    // Makes the state durable, in tables.
+    let snapshot = member
+        .admin("/admin/snapshot", &serde_json::json!({}))
+        .await;
+    assert_eq!(snapshot.status, 200, "{snapshot:?}");
+    member.stop(Signal::TERM).await;
+    let mut tables = files(&member.dir.join("state"));
+    tables.retain(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    assert!(!tables.is_empty());
+    for table in tables {
+        let mut bytes = std::fs::read(&table).unwrap();
+        // Within the first block.
+        bytes[20] ^= 1;
+        std::fs::write(&table, bytes).unwrap();
+    }
+    member.start();
+    let status = member
+        .until("it is damaged", |status| {
+            status.state == MemberState::Damaged
+        })
+        .await;
+    let reason = status.reason.unwrap();
+    assert!(
+        reason.contains("remove") || reason.contains("replace"),
+        "{reason}"
+    );
+    let read = member.client("GET", "/kv/a", &[], "").await;
+    assert_eq!(read.status, 503, "{read:?}");
+}
+
+#[tokio::test]
 async fn a_damaged_identity_is_said_and_takes_part_in_nothing() {
     let mut cluster = Cluster::group(1, &[]).await;
     let member = &mut cluster.members[0];

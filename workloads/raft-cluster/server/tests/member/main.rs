@@ -9,3 +9,4 @@ mod faults;
 mod group;
 mod sessions;
 mod start;
+mod stop;
