@@ -28,13 +28,16 @@ use quorate_group_core::{Refused, Reply, Request};
 use quorate_node::problem::Refusal;
 use quorate_node::resolve::{Resolver, split};
 
+use crate::body;
 use crate::group::{Group, parse_id};
 use crate::metrics::HttpMetrics;
 use crate::settings::MemberSettings;
 use admission::Admission;
 
 pub use observe::{Observed, observe};
-pub use problems::{bad_request, internal, no_such_method, no_such_path, refused};
+pub use problems::{
+    bad_request, internal, no_such_method, no_such_path, refused, slow_body, too_large,
+};
 
 /// The store's revision, on every answer that is a success.
 pub const REVISION: HeaderName = HeaderName::from_static("quorate-revision");
@@ -49,22 +52,22 @@ pub struct Api<G> {
     group: G,
     settings: MemberSettings,
     admission: Admission,
+    names: Resolver,
 }
 
 impl<G: Group> Api<G> {
-    names: Resolver,
     /// The API of a group.
     pub fn new(group: G, settings: MemberSettings) -> Self {
         let admission = Admission::new(settings.max_pending_requests, settings.max_pending_bytes);
+        let names = Resolver::new(settings.hosts_file.clone());
         Self {
             group,
             settings,
-        let names = Resolver::new(settings.hosts_file.clone());
             admission,
+            names,
         }
     }
 
-            names,
     /// The routes of the client listener.
     pub fn routes(self, metrics: HttpMetrics) -> Router {
         let keys = || {
@@ -148,35 +151,14 @@ impl<G: Group> Api<G> {
         &self,
         body: axum::body::Body,
         limit: usize,
-        field: &str,
         limit_name: &str,
     ) -> Result<Bytes, Refusal> {
-        match tokio::time::timeout(
-            self.settings.request_timeout(),
-            axum::body::to_bytes(body, limit),
-        )
-        .await
-        {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) if is_too_long(&error) => {
-                Err(problems::too_large(field, limit_name, limit))
-            }
-            Ok(Err(error)) => Err(bad_request(
-                field,
-                format!("The body cannot be read: {error}."),
-            )),
-            Err(_) => Err(problems::slow_body()),
-        }
+        body::read(body, self.settings.request_timeout(), limit, limit_name).await
     }
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error)
-        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
-}
-
 async fn path_fallback(uri: Uri) -> Refusal {
-    no_such_path(uri.path())
+    no_such_path(uri.path(), "/kv/{key}, /kv, /kv:batch and /sessions")
 }
 
 async fn method_fallback(method: Method) -> Refusal {
