@@ -293,8 +293,8 @@ mod tests {
         for begun in ["", "PRI * HT", "GET / HTTP/1.1\r\nhost:"] {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(begun.as_bytes()).await.unwrap();
-            let ended = tokio::time::timeout(FIRST_HEAD * 10, stream.read(&mut [0]));
-            let ended = ended.await.expect("the connection stays");
+            let ended = timeout(FIRST_HEAD * 10, stream.read(&mut [0])).await;
+            let ended = ended.expect("the connection stays");
             assert!(matches!(ended, Ok(0) | Err(_)), "{begun:?}: {ended:?}");
         }
         let mut kept = TcpStream::connect(address).await.unwrap();
