@@ -56,9 +56,11 @@ fn place(path: &str, said: &str) -> String {
     let name = ["missing field `", "duplicate field `"]
         .iter()
         .find_map(|words| Some(said.strip_prefix(words)?.split_once('`')?.0));
+    // `?` is a field whose name could not be read, and `.` the whole.
+    let path = path.trim_end_matches('?').trim_end_matches('.');
     match (path, name) {
-        (".", None) => BODY.into(),
-        (".", Some(name)) => name.into(),
+        ("", None) => BODY.into(),
+        ("", Some(name)) => name.into(),
         (path, None) => path.into(),
         (path, Some(name)) => format!("{path}.{name}"),
     }
@@ -124,6 +126,7 @@ mod tests {
         let table = [
             ("", "body"),
             ("{", "body"),
+            ("{\"theNumber\": 1, \"inner\": [{", "inner[0]"),
             ("null", "body"),
             ("[1, []]", "body"),
             ("{\"theNumber\": 1} x", "body"),
