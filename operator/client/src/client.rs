@@ -175,7 +175,8 @@ impl Client {
     /// `POST /admin/leader`: hands leadership over.
     ///
     /// # Errors
-    /// See [`Error`]; 503 when the member does not lead or the transfer did not finish in time.
+    /// See [`Error`]; 503 when the member does not lead or the successor did not catch up in time, 504 when it was told
+    /// to stand and did not win in time: it may yet.
     pub async fn transfer_leader(
         &self,
         admin: &str,

@@ -36,7 +36,8 @@ pub struct ChangeMember {
     pub configuration_index: u64,
 }
 
-/// `POST /admin/leader`: hands leadership over, within an election timeout or not at all.
+/// `POST /admin/leader`: hands leadership over within an election timeout. 503: it was not, and will not be; 504: the
+/// successor was told to stand, and may yet win.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TransferLeader {

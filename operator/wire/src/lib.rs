@@ -3,8 +3,12 @@
 //! They are a public, versioned schema: fields are only added, and a reader ignores what it does not know.
 //! No Kubernetes type appears here, so that a workload can serve them without knowing what Kubernetes is.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod admin;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use admin::*;
 pub use status::*;

@@ -32,6 +32,9 @@ pub struct MemberStatus {
     pub ready: bool,
     /// True when any listener that should be protected is not (no certificates were given).
     pub insecure: bool,
+    /// What is wrong although the member runs, and what to do about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<MemberProblem>,
     /// What a restart of this member would interrupt now. Empty: it may be restarted as far as it knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart_blockers: Vec<RestartBlocker>,
@@ -52,6 +55,20 @@ pub enum MemberState {
     /// Its identity was removed from the group; its data has been set aside.
     Removed,
 }
+
+/// Something that is wrong with a member that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberProblem {
+    /// A stable name, as [`DISK_FULL`].
+    pub code: String,
+    /// The same in words, and what to do.
+    pub message: String,
+}
+
+/// The [`MemberProblem::code`] of a member that refuses client writes since its disk has less free space than the
+/// reserve.
+pub const DISK_FULL: &str = "DiskFull";
 
 /// One reason not to restart a member now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -392,6 +392,7 @@ impl Nodes {
             reason: damaged.then(|| "a checksum does not hold".into()),
             ready: !alone && is_ready(disk, group),
             insecure: true,
+            problems: Vec::new(),
             restart_blockers: if ailments.busy > now {
                 vec![blocker]
             } else {

@@ -126,7 +126,7 @@ pub enum Reply {
     },
     /// Done (bootstrap, change, snapshot).
     Done,
-    /// Leadership was handed over (true) or the time ran out (false).
+    /// Leadership was handed over (true), or the time ran out before the successor was told (false).
     Transferred(bool),
     /// It had no effect and will have none.
     Refused(Refused),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use quorate_raft::{Entry, Index, MemberId, Now, Refusal, Term, Ticket};
+use quorate_raft::{Entry, Handover, Index, MemberId, Now, Refusal, Term, Ticket};
 
 use crate::io::{Refused, Reply};
 use crate::round::Shared;
@@ -133,9 +133,14 @@ impl Requests {
         &mut self,
         shared: &mut Shared,
         mark: u64,
-        done: bool,
+        handover: Handover,
     ) -> Option<Answer> {
-        Some((self.remove(shared, mark)?.origin, Reply::Transferred(done)))
+        let reply = match handover {
+            Handover::Done => Reply::Transferred(true),
+            Handover::Failed => Reply::Transferred(false),
+            Handover::Unknown => Reply::Unknown,
+        };
+        Some((self.remove(shared, mark)?.origin, reply))
     }
 
     /// The leader has answered a forwarded command. Only whom it was sent to can.

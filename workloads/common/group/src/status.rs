@@ -27,6 +27,8 @@ pub struct NodeStatus {
     pub state: MemberState,
     /// Why, when it is not running; what to do next.
     pub reason: Option<String>,
+    /// Whether client writes are refused since the disk has less free space than the reserve.
+    pub read_only: bool,
     /// Whether every group here is served within the lag bound.
     pub ready: bool,
     /// What a restart would interrupt now.
@@ -61,6 +63,7 @@ impl NodeStatus {
             id: node.id(),
             state: node.state(),
             reason: node.reason(),
+            read_only: node.is_read_only(),
             ready: node.ready(),
             restart_blockers: node.restart_blockers(),
             groups,

@@ -136,6 +136,7 @@ mod tests {
                 reason: None,
                 ready: false,
                 insecure: true,
+                problems: vec![],
                 restart_blockers: vec![],
                 groups: vec![],
             }

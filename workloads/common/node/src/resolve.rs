@@ -62,6 +62,11 @@ impl Resolver {
         }
     }
 
+    /// The address that the hosts file has for a name: a name that DNS does not know, as a rule.
+    pub fn in_hosts_file(&self, host: &str) -> Option<IpAddr> {
+        self.hosts.as_ref()?.lookup(host)?.first().copied()
+    }
+
     /// The addresses of `HOST:PORT`, at least one.
     ///
     /// # Errors
@@ -201,6 +206,12 @@ mod tests {
             resolver.resolve("a-0:1").await.unwrap(),
             vec!["127.0.0.5:1".parse().unwrap()]
         );
+
+        assert_eq!(
+            resolver.in_hosts_file("a-0"),
+            Some("127.0.0.5".parse().unwrap())
+        );
+        assert_eq!(resolver.in_hosts_file("localhost"), None, "DNS knows it");
 
         fs::write(&path, "127.0.0.66 a-0.peers.invalid\n").unwrap();
         let found = resolver.resolve("a-0.peers.invalid:7071").await.unwrap();

@@ -1,12 +1,15 @@
 //! Serving HTTP on a listener: a bounded number of connections, with or without TLS, drained at the end.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::response::IntoResponse;
 use http::{HeaderValue, StatusCode, header};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -14,14 +17,18 @@ use hyper_util::service::TowerToHyperService;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::Refusal;
 use crate::stall::Impatient;
 use crate::tls::{Conn, Demand, Tls};
 
-/// Whoever does not send the head of a request within this time loses the connection; idle ones too.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// Whoever has not sent the head of a first request within this time loses the connection. (In tests sooner.)
+const FIRST_HEAD: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+/// Whoever does not send the head of a next request within this time loses the connection; idle ones too, since hyper
+/// does not tell a head that comes slowly from one that has not begun.
+const NEXT_HEAD: Duration = Duration::from_secs(30);
 /// An HTTP/2 connection that answers no ping for this long is gone.
 const PING: Duration = Duration::from_secs(20);
 /// A client that takes nothing of its answer for this long is gone.
@@ -150,23 +157,29 @@ impl Server {
             builder
                 .http1()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT);
+                .header_read_timeout(NEXT_HEAD);
             builder
                 .http2()
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING)
                 .max_header_list_size(MAX_HEAD_BYTES)
                 .max_concurrent_streams(MAX_STREAMS);
-            let service = TowerToHyperService::new(routes);
+            let asked = AtomicBool::new(false);
+            let routes = TowerToHyperService::new(routes);
+            let service = service_fn(|request| {
+                asked.store(true, Ordering::Relaxed);
+                routes.call(request)
+            });
             let conn = Impatient::new(conn, STALL);
-            let served = watcher
-                .watch(
-                    builder
-                        .serve_connection(TokioIo::new(conn), service)
-                        .into_owned(),
-                )
-                .await;
-            if let Err(error) = served {
+            let served = builder.serve_connection(TokioIo::new(conn), service);
+            let mut served = pin!(watcher.watch(served));
+            // hyper-util waits without end for the bytes that tell HTTP/1 from HTTP/2.
+            let ended = match timeout(FIRST_HEAD, &mut served).await {
+                Ok(ended) => ended,
+                Err(_) if asked.load(Ordering::Relaxed) => served.await,
+                Err(late) => Err(late.into()),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(listener = name, %error, "connection ended");
             }
             open.dec();
@@ -267,6 +280,30 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("a closed connection makes no room");
+    }
+
+    #[tokio::test]
+    async fn who_asks_nothing_loses_the_connection() {
+        let (address, _stop, _server) = start(
+            8,
+            Router::new().route("/", axum::routing::get(|| async { "hello" })),
+        )
+        .await;
+        // Silent, amid what might become HTTP/2, and amid a head.
+        for begun in ["", "PRI * HT", "GET / HTTP/1.1\r\nhost:"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            let ended = timeout(FIRST_HEAD * 10, stream.read(&mut [0])).await;
+            let ended = ended.expect("the connection stays");
+            assert!(matches!(ended, Ok(0) | Err(_)), "{begun:?}: {ended:?}");
+        }
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut kept).await.ends_with("hello"));
+        tokio::time::sleep(FIRST_HEAD + Duration::from_millis(200)).await;
+        assert!(
+            ask(&mut kept).await.ends_with("hello"),
+            "who has asked may be idle for longer"
+        );
     }
 
     #[tokio::test]

@@ -126,8 +126,8 @@ pub enum Effect {
     Transferred {
         /// The caller's mark.
         ticket: Ticket,
-        /// Whether another leads.
-        done: bool,
+        /// What came of it.
+        handover: Handover,
     },
     /// A member needs what the log no longer has: send it a snapshot at or beyond `at_least`, then answer with
     /// [`Input::SnapshotDone`].
@@ -139,6 +139,17 @@ pub enum Effect {
     },
     /// Role, term, leader or configuration changed; for status, metrics and waiting requests.
     Changed,
+}
+
+/// What came of a transfer of leadership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// Another leads.
+    Done,
+    /// The successor was never told to stand: it does not, because of this transfer.
+    Failed,
+    /// It was told to, and nobody knows whether it will: it may have yet to hear of it, or to win.
+    Unknown,
 }
 
 /// Something to make durable. Parts that are absent stay as they were.
@@ -213,6 +224,9 @@ pub enum Refusal {
     /// The member is not in the configuration, or not in the part that the request needs.
     #[error("{0} is not a member that this can be done to")]
     NoSuchMember(MemberId),
+    /// Leadership goes to another voter than the leader, and none was named or is there.
+    #[error("there is nobody to hand leadership to: it goes to another voter than the leader")]
+    NoSuccessor,
     /// The identity is, or was, in the group: identities are never used twice.
     #[error("{0} is already a member")]
     AlreadyMember(MemberId),

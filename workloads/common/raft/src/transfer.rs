@@ -1,7 +1,7 @@
 //! Handing leadership over (thesis, section 3.10): no new proposals, the successor catches up, then it stands at
 //! once, past pre-vote and past the voters' shield. Bounded by one election timeout.
 
-use crate::io::{Effect, Refusal};
+use crate::io::{Effect, Handover, Refusal};
 use crate::raft::Raft;
 use crate::types::*;
 
@@ -39,7 +39,10 @@ impl Raft {
         }
         let me = self.config.id;
         let to = to.or_else(|| self.best_voter()).unwrap_or(me);
-        if to == me || !self.configuration().voters.contains(&to) {
+        if to == me {
+            return Err(Refusal::NoSuccessor);
+        }
+        if !self.configuration().voters.contains(&to) {
             return Err(Refusal::NoSuchMember(to));
         }
         self.check_caught_up(to)?;
@@ -96,9 +99,14 @@ impl Raft {
     }
 
     fn end_transfer(&mut self) {
-        if let Some(Transfer { ticket, .. }) = self.transfer.take() {
-            let done = self.leader.is_some_and(|leader| leader != self.config.id);
-            self.out.push(Effect::Transferred { ticket, done });
+        if let Some(Transfer { ticket, told, .. }) = self.transfer.take() {
+            let another = self.leader.is_some_and(|leader| leader != self.config.id);
+            let handover = match (another, told) {
+                (true, _) => Handover::Done,
+                (false, false) => Handover::Failed,
+                (false, true) => Handover::Unknown,
+            };
+            self.out.push(Effect::Transferred { ticket, handover });
         }
     }
 }

@@ -5,25 +5,71 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{Method, StatusCode, Uri};
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequest, Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use quorate_group_core::{Refused, Reply, Request};
 use quorate_node::problem::Refusal;
 use quorate_raft::{Change, Contact, MemberId};
 use quorate_wire::{AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, TransferLeader};
+use serde::de::DeserializeOwned;
 
 use crate::GROUP;
+use crate::body;
 use crate::group::{Group, parse_id};
 use crate::http::{
     Observed, bad_request, internal, no_such_method, no_such_path, observe, refused,
 };
 use crate::metrics::HttpMetrics;
+use crate::settings::{name_fault, peer_address_fault};
+
+/// Told to who asks for something else.
+const API: &str = "/admin/bootstrap, /admin/members, /admin/members/{id}/promote, /admin/members/{id}/remove, \
+                   /admin/leader and /admin/snapshot";
 
 type Answer = Result<Json<ConfigurationStatus>, Refusal>;
-type Body<T> = Result<Json<T>, JsonRejection>;
+type Member = Result<Path<String>, PathRejection>;
+
+/// No body of a change comes near this.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// The body of a change.
+struct Asked<T>(T);
+
+impl<G: Group, T: DeserializeOwned> FromRequest<Arc<Admin<G>>> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(
+        request: axum::extract::Request,
+        admin: &Arc<Admin<G>>,
+    ) -> Result<Self, Refusal> {
+        // A page in somebody's browser can send a body here, but not under this type.
+        if !is_json(request.headers()) {
+            return Err(bad_request("content-type", "It must be application/json."));
+        }
+        let limit_name = "the size of such a body";
+        let bytes = body::read(
+            request.into_body(),
+            admin.patience,
+            MAX_BODY_BYTES,
+            limit_name,
+        )
+        .await?;
+        body::object(&bytes).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let told = headers
+        .get(CONTENT_TYPE)
+        .and_then(|told| told.to_str().ok())
+        .unwrap_or_default();
+    let kind = told.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
 
 /// What the handlers share.
 pub struct Admin<G> {
@@ -56,7 +102,7 @@ impl<G: Group> Admin<G> {
             )
             .route("/admin/leader", post(transfer::<G>).fallback(method))
             .route("/admin/snapshot", post(snapshot::<G>).fallback(method))
-            .fallback(|uri: Uri| async move { no_such_path(uri.path()) })
+            .fallback(|uri: Uri| async move { no_such_path(uri.path(), API) })
             .with_state(Arc::new(self));
         observe(
             routes,
@@ -77,7 +123,7 @@ impl<G: Group> Admin<G> {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "transfer-timed-out",
                 "Nobody took over in time",
-                "Leadership was not handed over within an election timeout, so this member goes on leading. Try again.",
+                "The successor did not catch up within an election timeout, so it was not told to take over. Try again.",
             )
             .retry_after(self.patience)),
             Reply::Refused(why) => {
@@ -120,8 +166,11 @@ impl<G: Group> Admin<G> {
     }
 }
 
-async fn bootstrap<G: Group>(State(admin): State<Arc<Admin<G>>>, body: Body<Bootstrap>) -> Answer {
-    let Bootstrap { group, incarnation } = read(body)?;
+async fn bootstrap<G: Group>(
+    State(admin): State<Arc<Admin<G>>>,
+    Asked(body): Asked<Bootstrap>,
+) -> Answer {
+    let Bootstrap { group, incarnation } = body;
     if group != GROUP {
         return Err(bad_request(
             "group",
@@ -136,18 +185,23 @@ async fn members<G: Group>(State(admin): State<Arc<Admin<G>>>) -> Json<Configura
     admin.configuration()
 }
 
-async fn add<G: Group>(State(admin): State<Arc<Admin<G>>>, body: Body<AddLearner>) -> Answer {
+async fn add<G: Group>(
+    State(admin): State<Arc<Admin<G>>>,
+    Asked(body): Asked<AddLearner>,
+) -> Answer {
     let AddLearner {
         configuration_index,
         id: learner,
         name,
         address,
-    } = read(body)?;
+    } = body;
     let learner = id(&learner, "id")?;
-    for (field, text) in [("name", &name), ("address", &address)] {
-        if text.is_empty() || text.len() > 512 {
-            return Err(bad_request(field, "It is 1 to 512 bytes long."));
-        }
+    // The configuration keeps both, and every member dials the address: what cannot be one must not get in.
+    if let Some(fault) = name_fault(&name) {
+        return Err(bad_request("name", format!("It {fault}.")));
+    }
+    if let Some(fault) = peer_address_fault(&address) {
+        return Err(bad_request("address", format!("It {fault}.")));
     }
     let change = Change::AddLearner(learner, Contact { name, address });
     admin
@@ -160,17 +214,17 @@ async fn add<G: Group>(State(admin): State<Arc<Admin<G>>>, body: Body<AddLearner
 
 async fn promote<G: Group>(
     State(admin): State<Arc<Admin<G>>>,
-    Path(member): Path<String>,
-    body: Body<ChangeMember>,
+    member: Member,
+    Asked(body): Asked<ChangeMember>,
 ) -> Answer {
-    let promote = BTreeSet::from([id(&member, "id")?]);
+    let promote = BTreeSet::from([member_id(member)?]);
     let change = Change::Reconfigure {
         promote,
         remove: BTreeSet::new(),
     };
     admin
         .change(Request::Change {
-            expected: read(body)?.configuration_index,
+            expected: body.configuration_index,
             change,
         })
         .await
@@ -178,17 +232,17 @@ async fn promote<G: Group>(
 
 async fn remove<G: Group>(
     State(admin): State<Arc<Admin<G>>>,
-    Path(member): Path<String>,
-    body: Body<ChangeMember>,
+    member: Member,
+    Asked(body): Asked<ChangeMember>,
 ) -> Answer {
-    let remove = BTreeSet::from([id(&member, "id")?]);
+    let remove = BTreeSet::from([member_id(member)?]);
     let change = Change::Reconfigure {
         promote: BTreeSet::new(),
         remove,
     };
     admin
         .change(Request::Change {
-            expected: read(body)?.configuration_index,
+            expected: body.configuration_index,
             change,
         })
         .await
@@ -196,9 +250,9 @@ async fn remove<G: Group>(
 
 async fn transfer<G: Group>(
     State(admin): State<Arc<Admin<G>>>,
-    body: Body<TransferLeader>,
+    Asked(body): Asked<TransferLeader>,
 ) -> Answer {
-    let to = read(body)?.to.map(|to| id(&to, "to")).transpose()?;
+    let to = body.to.map(|to| id(&to, "to")).transpose()?;
     admin.change(Request::Transfer { to }).await
 }
 
@@ -206,11 +260,9 @@ async fn snapshot<G: Group>(State(admin): State<Arc<Admin<G>>>) -> Answer {
     admin.change(Request::Snapshot).await
 }
 
-fn read<T>(body: Body<T>) -> Result<T, Refusal> {
-    match body {
-        Ok(Json(body)) => Ok(body),
-        Err(error) => Err(bad_request("body", format!("{}.", error.body_text()))),
-    }
+/// What is not UTF-8 is no identity either.
+fn member_id(member: Member) -> Result<MemberId, Refusal> {
+    id(&member.map(|Path(id)| id).unwrap_or_default(), "id")
 }
 
 fn id(text: &str, field: &str) -> Result<MemberId, Refusal> {

@@ -16,6 +16,7 @@ mod sessions;
 mod tests;
 mod uri;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,14 +26,18 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use quorate_group_core::{Refused, Reply, Request};
 use quorate_node::problem::Refusal;
+use quorate_node::resolve::{Resolver, split};
 
+use crate::body;
 use crate::group::{Group, parse_id};
 use crate::metrics::HttpMetrics;
 use crate::settings::MemberSettings;
 use admission::Admission;
 
 pub use observe::{Observed, observe};
-pub use problems::{bad_request, internal, no_such_method, no_such_path, refused};
+pub use problems::{
+    bad_request, internal, no_such_method, no_such_path, refused, slow_body, too_large,
+};
 
 /// The store's revision, on every answer that is a success.
 pub const REVISION: HeaderName = HeaderName::from_static("quorate-revision");
@@ -47,16 +52,19 @@ pub struct Api<G> {
     group: G,
     settings: MemberSettings,
     admission: Admission,
+    names: Resolver,
 }
 
 impl<G: Group> Api<G> {
     /// The API of a group.
     pub fn new(group: G, settings: MemberSettings) -> Self {
         let admission = Admission::new(settings.max_pending_requests, settings.max_pending_bytes);
+        let names = Resolver::new(settings.hosts_file.clone());
         Self {
             group,
             settings,
             admission,
+            names,
         }
     }
 
@@ -111,7 +119,8 @@ impl<G: Group> Api<G> {
     }
 
     /// Where the leader's clients are served: the host of its peer address, and the port that is ours too, since
-    /// all members of a cluster are configured alike.
+    /// all members of a cluster are configured alike. Of a name from the hosts file clients know nothing: they get
+    /// its address.
     fn leader_url(&self, why: &Refused) -> Option<String> {
         let status = self.group.status()?;
         let hint = match why {
@@ -123,13 +132,18 @@ impl<G: Group> Api<G> {
             .members
             .iter()
             .find(|member| parse_id(&member.id) == Some(hint))?;
-        let (host, _) = member.address.rsplit_once(':')?;
+        let port = self.settings.client_port;
+        let (name, _) = split(&member.address).ok()?;
+        let host = match self.names.in_hosts_file(name) {
+            Some(address) => SocketAddr::new(address, port).to_string(),
+            None => format!("{name}:{port}"),
+        };
         let scheme = if self.settings.tls_dir.is_some() {
             "https"
         } else {
             "http"
         };
-        Some(format!("{scheme}://{host}:{}", self.settings.client_port))
+        Some(format!("{scheme}://{host}"))
     }
 
     /// Reads a body of at most `limit` bytes, in time.
@@ -137,35 +151,14 @@ impl<G: Group> Api<G> {
         &self,
         body: axum::body::Body,
         limit: usize,
-        field: &str,
         limit_name: &str,
     ) -> Result<Bytes, Refusal> {
-        match tokio::time::timeout(
-            self.settings.request_timeout(),
-            axum::body::to_bytes(body, limit),
-        )
-        .await
-        {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) if is_too_long(&error) => {
-                Err(problems::too_large(field, limit_name, limit))
-            }
-            Ok(Err(error)) => Err(bad_request(
-                field,
-                format!("The body cannot be read: {error}."),
-            )),
-            Err(_) => Err(problems::slow_body()),
-        }
+        body::read(body, self.settings.request_timeout(), limit, limit_name).await
     }
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error)
-        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
-}
-
 async fn path_fallback(uri: Uri) -> Refusal {
-    no_such_path(uri.path())
+    no_such_path(uri.path(), "/kv/{key}, /kv, /kv:batch and /sessions")
 }
 
 async fn method_fallback(method: Method) -> Refusal {

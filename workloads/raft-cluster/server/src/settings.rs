@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_node::config::{Faults, Settings};
+use quorate_node::resolve::split;
 use quorate_node::telemetry::{LogFilter, LogFormat};
 use serde::Serialize;
 
@@ -139,16 +140,13 @@ impl MemberSettings {
 impl Settings for MemberSettings {
     fn check(&self, faults: &mut Faults) {
         for (id, text) in [("cluster", &self.cluster), ("name", &self.name)] {
-            if text.is_empty()
-                || text.len() > 253
-                || !text
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
-            {
-                faults.add(id, "must be 1 to 253 letters, digits, `-`, `.` or `_`");
+            if let Some(fault) = name_fault(text) {
+                faults.add(id, fault);
             }
         }
-        check_peer_address(&self.peer_address, faults);
+        if let Some(fault) = peer_address_fault(&self.peer_address) {
+            faults.add("peer_address", fault);
+        }
         self.check_ports(faults);
         self.check_times(faults);
         self.check_limits(faults);
@@ -260,21 +258,35 @@ const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
 /// A command must fit into one message between members.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
-/// Configurations keep this address, and addresses of pods change.
-fn check_peer_address(address: &str, faults: &mut Faults) {
-    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-    if port.parse::<u16>().is_ok_and(|port| port > 0) && !host.is_empty() {
-        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-            faults.add("peer_address", format_args!("{host} is an IP address, which may be another's tomorrow; give a DNS name (or a name in the hosts file)"));
-        }
-    } else {
-        faults.add(
-            "peer_address",
-            format_args!(
-                "{address} is no DNS name and port, as name-0.name-peers.default.svc:7071"
-            ),
+/// Longest DNS name.
+const MAX_HOST_BYTES: usize = 253;
+
+/// What is wrong with the name of a member, which is its pod's.
+pub fn name_fault(name: &str) -> Option<&'static str> {
+    (!is_name(name)).then_some("must be 1 to 253 letters, digits, `-`, `.` or `_`")
+}
+
+/// What is wrong with the address of a peer listener. Configurations keep it, and addresses of pods change.
+pub fn peer_address_fault(address: &str) -> Option<String> {
+    let Ok((host, port)) = split(address) else {
+        return Some(NO_ADDRESS.into());
+    };
+    if host.parse::<IpAddr>().is_ok() {
+        return Some(
+            "must not be an IP address, which may be another's tomorrow: give a DNS name (or a name in the hosts file)"
+                .into(),
         );
     }
+    (port == 0 || !is_name(host)).then(|| NO_ADDRESS.into())
+}
+
+const NO_ADDRESS: &str = "must be a DNS name and port, as name-0.name-peers.default.svc:7071";
+
+fn is_name(text: &str) -> bool {
+    (1..=MAX_HOST_BYTES).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }
 
 #[cfg(test)]
@@ -342,16 +354,20 @@ mod tests {
     #[test]
     fn a_peer_address_is_a_name_and_a_port() {
         for (address, words) in [
-            ("a", "no DNS name and port"),
-            (":7071", "no DNS name"),
-            ("127.1.0.1:7071", "is an IP address"),
-            ("[::1]:7071", "is an IP address"),
+            ("a", "a DNS name and port"),
+            (":7071", "a DNS name"),
+            ("a-0.a:0", "a DNS name"),
+            ("http://a-0.a:7071", "a DNS name"),
+            ("user@a-0.a:7071", "a DNS name"),
+            ("a 0:7071", "a DNS name"),
+            (&format!("{}:7071", "a".repeat(254)), "a DNS name"),
+            ("127.1.0.1:7071", "an IP address"),
+            ("[::1]:7071", "an IP address"),
         ] {
-            let mut faults = Faults::default();
-            check_peer_address(address, &mut faults);
-            let told = format!("{faults:?}");
+            let told = peer_address_fault(address).unwrap();
             assert!(told.contains(words), "{address}: {told}");
         }
+        assert_eq!(peer_address_fault("a-0.a-peers.default.svc:7071"), None);
     }
 
     #[test]

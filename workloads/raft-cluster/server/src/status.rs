@@ -2,7 +2,7 @@
 
 use quorate_group::NodeStatus;
 use quorate_node::health::Member;
-use quorate_wire::{MemberState, MemberStatus, Role, STATUS_VERSION};
+use quorate_wire::{DISK_FULL, MemberProblem, MemberState, MemberStatus, Role, STATUS_VERSION};
 use tokio_util::sync::CancellationToken;
 
 use crate::{GROUP, VERSION};
@@ -39,6 +39,7 @@ impl Member for Face {
             reason: reason(&node),
             ready: self.readiness().is_ok(),
             insecure: self.insecure || cfg!(feature = "unsafe-no-sync"),
+            problems: problems(&node),
             restart_blockers: node.restart_blockers.clone(),
             groups: node.groups.clone(),
         }
@@ -57,6 +58,17 @@ fn reason(node: &NodeStatus) -> Option<String> {
     let unsafe_build = cfg!(feature = "unsafe-no-sync")
         .then(|| "this build (unsafe-no-sync) syncs nothing to disk: a power cut loses acknowledged writes".to_owned());
     node.reason.clone().or(unsafe_build)
+}
+
+/// What is wrong although the member runs: it serves reads, so it stays ready.
+fn problems(node: &NodeStatus) -> Vec<MemberProblem> {
+    let disk_full = node.read_only.then(|| MemberProblem {
+        code: DISK_FULL.into(),
+        message: "free space on the disk is below free-space-reserve-bytes: client writes are refused until space returns; \
+                  enlarge the volume or free space on it"
+            .into(),
+    });
+    disk_full.into_iter().collect()
 }
 
 /// A voter within its lag bound that knows a leader: what is ready counts for the quorum, so that a budget for
@@ -109,6 +121,7 @@ mod tests {
             id: MemberId(1),
             state,
             reason: None,
+            read_only: false,
             ready: true,
             restart_blockers: vec![],
             groups,
@@ -129,6 +142,19 @@ mod tests {
             caught_up,
             configuration: Default::default(),
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_a_problem_and_no_reason_to_be_unready() {
+        let leader = Some("0000000000000001");
+        let mut node = node(
+            MemberState::Running,
+            vec![group(Role::Leader, leader, true)],
+        );
+        assert_eq!(problems(&node), []);
+        node.read_only = true;
+        assert_eq!(problems(&node)[0].code, DISK_FULL);
+        assert_eq!(readiness(&node), Ok(()));
     }
 
     #[test]

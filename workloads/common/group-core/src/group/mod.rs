@@ -246,8 +246,8 @@ impl Group {
                         self.answer(answer, round);
                     }
                 },
-                Core::Transferred { ticket, done } => {
-                    let answer = self.requests.transferred(round.shared, ticket, done);
+                Core::Transferred { ticket, handover } => {
+                    let answer = self.requests.transferred(round.shared, ticket, handover);
                     self.answer(answer, round);
                 }
                 Core::NeedSnapshot { to, at_least } => {

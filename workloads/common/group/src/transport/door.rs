@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -20,7 +21,9 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
+use tower::Service;
 
+use super::guard::Guarded;
 use super::proto::peer_server::{Peer, PeerServer};
 use super::proto::{self, FromReceiver, FromSender, from_receiver, from_sender, refusal::Reason};
 use crate::driver::{Admission, Event, Events};
@@ -111,6 +114,13 @@ impl Door {
             greeted: Arc::clone(&greeted),
         })
         .max_decoding_message_size(max_frame);
+        let guarding = Arc::clone(&greeted);
+        let service = tower::service_fn(move |request: http::Request<Incoming>| {
+            let guarding = Arc::clone(&guarding);
+            service
+                .clone()
+                .call(request.map(|body| Guarded::new(body, guarding)))
+        });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(silence)

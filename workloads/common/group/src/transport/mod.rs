@@ -4,6 +4,7 @@
 pub(crate) mod courier;
 mod dial;
 pub(crate) mod door;
+mod guard;
 pub(crate) mod outbox;
 pub(crate) mod peers;
 pub(crate) mod proto;

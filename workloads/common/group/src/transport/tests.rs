@@ -284,6 +284,20 @@ async fn a_receiver_takes_no_larger_frame_whatever_the_sender_thinks() {
 }
 
 #[tokio::test]
+async fn a_hello_that_is_too_large_is_not_read() {
+    // Both are of this cluster: nothing but the size is against it.
+    let wordy = Setup {
+        cluster: "x".repeat(8 << 10).leak(),
+        ..Setup::default()
+    };
+    let mut a = End::open(1, wordy.clone()).await;
+    let mut b = End::open(2, wordy).await;
+    a.send(&b, "never");
+    a.unreachable(b.me).await;
+    b.nothing_came().await;
+}
+
+#[tokio::test]
 async fn a_peer_that_comes_back_is_found_again() {
     let (mut a, mut b) = (
         End::open(1, Setup::default()).await,

@@ -219,7 +219,9 @@ impl World {
                     }
                 }
                 Effect::Refused { ticket, .. } => drop(self.reads.remove(&(id, ticket))),
-                Effect::Transferred { done, .. } => self.reached.transfers += u64::from(done),
+                Effect::Transferred { handover, .. } => {
+                    self.reached.transfers += u64::from(handover == Handover::Done);
+                }
                 Effect::NeedSnapshot { .. } | Effect::Send { .. } | Effect::Proposed { .. } => {}
             }
         }

@@ -397,11 +397,13 @@ impl Script {
                     self.say(&format!("{me} refuses read {ticket}: {reason}"));
                 }
                 Effect::Refused { reason, .. } => self.say(&format!("{me} refuses: {reason}")),
-                Effect::Transferred { done, .. } => {
-                    self.say(&format!(
-                        "{me}: transfer {}",
-                        if done { "done" } else { "failed" }
-                    ));
+                Effect::Transferred { handover, .. } => {
+                    let handover = match handover {
+                        Handover::Done => "done",
+                        Handover::Failed => "failed",
+                        Handover::Unknown => "unknown",
+                    };
+                    self.say(&format!("{me}: transfer {handover}"));
                 }
                 Effect::NeedSnapshot { to, at_least } => {
                     self.say(&format!(

@@ -19,6 +19,7 @@ use super::outcome::Asked;
 use super::problems::{bad_request, too_large};
 use super::uri::{Parameters, check_key};
 use super::{Api, REVISION, session};
+use crate::body::{Object, object};
 use crate::group::Group;
 use crate::settings::MemberSettings;
 
@@ -46,7 +47,7 @@ impl<'de> Deserialize<'de> for Base64 {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct BatchBody {
     #[serde(default)]
-    conditions: Vec<ConditionBody>,
+    conditions: Vec<Object<ConditionBody>>,
     #[serde(default)]
     operations: Vec<OperationBody>,
 }
@@ -60,10 +61,23 @@ struct ConditionBody {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 enum OperationBody {
-    Put { key: Base64, value: Base64 },
-    Delete { key: Base64 },
+    Put(Object<PutBody>),
+    Delete(Object<DeleteBody>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PutBody {
+    key: Base64,
+    value: Base64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeleteBody {
+    key: Base64,
 }
 
 #[derive(Serialize)]
@@ -111,7 +125,7 @@ pub async fn batch<G: Group>(
     let session = session::of_write(&headers)?;
     let (limit, limit_name) = (api.settings.max_batch_bytes, "max-batch-bytes");
     let mut admitted = api.admission.admit(&headers, limit, "body", limit_name)?;
-    let bytes = api.body(body, limit, "body", limit_name).await?;
+    let bytes = api.body(body, limit, limit_name).await?;
     admitted.shrink(bytes.len());
     let command = command(&bytes, &api.settings)?;
     drop(bytes);
@@ -131,16 +145,7 @@ pub async fn batch<G: Group>(
 
 /// Reads a batch; whatever is wrong is named by its place in the body.
 fn command(bytes: &[u8], settings: &MemberSettings) -> Result<Command, Refusal> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let body: BatchBody = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        bad_request(
-            if path == "." { "body" } else { &path },
-            format!("{}.", error.inner()),
-        )
-    })?;
-    json.end()
-        .map_err(|error| bad_request("body", format!("{error}.")))?;
+    let body: BatchBody = object(bytes)?;
     for (field, length) in [
         ("conditions", body.conditions.len()),
         ("operations", body.operations.len()),
@@ -157,7 +162,7 @@ fn command(bytes: &[u8], settings: &MemberSettings) -> Result<Command, Refusal> 
     }
     let conditions = (0..)
         .zip(body.conditions)
-        .map(|(at, body)| condition(at, body, settings))
+        .map(|(at, Object(body))| condition(at, body, settings))
         .collect::<Result<_, _>>()?;
     let operations = (0..)
         .zip(body.operations)
@@ -213,19 +218,18 @@ fn operation(
     settings: &MemberSettings,
 ) -> Result<Operation, Refusal> {
     let operation = match body {
-        OperationBody::Put { key, value } if value.0.len() > settings.max_value_bytes => {
-            drop(key);
+        OperationBody::Put(Object(put)) if put.value.0.len() > settings.max_value_bytes => {
             return Err(too_large(
                 &format!("operations[{at}].put.value"),
                 "max-value-bytes",
                 settings.max_value_bytes,
             ));
         }
-        OperationBody::Put { key, value } => Operation::Put {
-            key: key.0,
-            value: value.0,
+        OperationBody::Put(Object(put)) => Operation::Put {
+            key: put.key.0,
+            value: put.value.0,
         },
-        OperationBody::Delete { key } => Operation::Delete { key: key.0 },
+        OperationBody::Delete(Object(delete)) => Operation::Delete { key: delete.key.0 },
     };
     let kind = if matches!(operation, Operation::Put { .. }) {
         "put"

@@ -34,7 +34,7 @@ pub async fn put<G: Group>(
     let session = session::of_write(&headers)?;
     let (limit, limit_name) = (api.settings.max_value_bytes, "max-value-bytes");
     let mut admitted = api.admission.admit(&headers, limit, "body", limit_name)?;
-    let value = api.body(body, limit, "body", limit_name).await?;
+    let value = api.body(body, limit, limit_name).await?;
     admitted.shrink(value.len());
     let command = Command::single(conditions, Operation::Put { key, value });
     let done = api.write(&Asked::Put(names), &command, session).await?;
@@ -75,7 +75,11 @@ pub async fn get<G: Group>(State(api): State<Arc<Api<G>>>, uri: Uri, headers: He
         .read(consistency, |view| Ok((view.revision()?, view.get(&key)?)))
         .await?;
     let (revision, record) = read.value;
-    let record = record.ok_or_else(no_such_key)?;
+    // A refusal tells of the same state, so of a stale one it says how old that may be, as an answer does.
+    let refused = |age: HeaderMap, why: Refusal| (age, why).into_response();
+    let Some(record) = record else {
+        return Ok(refused(read.age, no_such_key()));
+    };
     let described = [
         (ETAG, tag(record.mod_revision)),
         (REVISION, revision.to_string()),
@@ -90,7 +94,7 @@ pub async fn get<G: Group>(State(api): State<Arc<Api<G>>>, uri: Uri, headers: He
         )
             .into_response(),
         Judgement::NotModified => (StatusCode::NOT_MODIFIED, read.age, described).into_response(),
-        Judgement::Failed => return Err(condition_failed("if-match", record.mod_revision)),
+        Judgement::Failed => refused(read.age, condition_failed("if-match", record.mod_revision)),
     })
 }
 

@@ -93,10 +93,7 @@ fn failed_condition(asked: &Asked, failed: &Failed) -> Refusal {
 /// The session stood in the way, or the outcome is not one of a write.
 fn of_session(outcome: Outcome) -> Refusal {
     match outcome {
-        Outcome::SessionGone => Refusal::new(
-            StatusCode::GONE,
-            "session-gone",
-            "No such session",
+        Outcome::SessionGone => session_gone(
             "The session is unknown or has expired, and this write was not applied. If an earlier try of it got no answer, \
              read to find out what came of that one. Then open a new session.",
         ),
@@ -117,6 +114,10 @@ fn of_session(outcome: Outcome) -> Refusal {
         Outcome::SessionsFull => busy("max-sessions sessions are open"),
         Outcome::Answer(_) | Outcome::Opened { .. } | Outcome::Closed => outcome_unknown(),
     }
+}
+
+fn session_gone(detail: &str) -> Refusal {
+    Refusal::new(StatusCode::GONE, "session-gone", "No such session", detail)
 }
 
 /// The answer to the opening of a session: its id and lifetime in milliseconds.
@@ -144,6 +145,12 @@ pub fn of_close(reply: Reply, leader: Option<String>) -> Result<(), Refusal> {
             outcome: Outcome::Closed,
             ..
         } => Ok(()),
+        Reply::Outcome {
+            outcome: Outcome::SessionGone,
+            ..
+        } => Err(session_gone(
+            "The session is closed already, has expired or never was. There is nothing to close.",
+        )),
         Reply::Outcome { outcome, .. } => Err(of_session(outcome)),
         Reply::Refused(why) => Err(refused(why, leader)),
         _ => Err(outcome_unknown()),

@@ -36,11 +36,9 @@ pub fn no_such_key() -> Refusal {
     )
 }
 
-/// 404: no such path.
-pub fn no_such_path(path: &str) -> Refusal {
-    let detail = format!(
-        "There is nothing at {path}. The API is /kv/{{key}}, /kv, /kv:batch and /sessions."
-    );
+/// 404: no such path; `api` is what there is.
+pub fn no_such_path(path: &str, api: &str) -> Refusal {
+    let detail = format!("There is nothing at {path}. The API is {api}.");
     Refusal::new(
         StatusCode::NOT_FOUND,
         "no-such-path",
@@ -62,7 +60,7 @@ pub fn no_such_method(method: &str) -> Refusal {
 
 /// 408: the body did not come in time; nothing was done.
 pub fn slow_body() -> Refusal {
-    let detail = "The request's body did not come within request-timeout-ms. Nothing was done; send it again.";
+    let detail = "The request's body did not come in time. Nothing was done; send it again.";
     Refusal::new(
         StatusCode::REQUEST_TIMEOUT,
         "slow-request",
@@ -206,6 +204,7 @@ fn raft_refused(refusal: raft::Refusal, leader: Option<String>) -> Refusal {
         raft::Refusal::WouldLoseQuorum { .. } => {
             conflict("would-lose-quorum", "The quorum would be lost", detail)
         }
+        raft::Refusal::NoSuccessor => conflict("no-successor", "No successor", detail),
         raft::Refusal::AlreadyMember(_) => conflict("already-member", "Already a member", detail),
         raft::Refusal::NoSuchMember(_) => Refusal::new(
             StatusCode::NOT_FOUND,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::LOCATION;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::problems::bad_request;
 use super::uri::Parameters;
 use super::{Api, REVISION, outcome, session};
+use crate::body::object;
 use crate::group::Group;
 use crate::settings::SESSION_LIFETIMES_MS;
 
@@ -47,7 +49,7 @@ pub async fn open<G: Group>(
         api.admission
             .admit(&headers, MAX_BODY_BYTES, "body", "the size of such a body")?;
     let bytes = api
-        .body(body, MAX_BODY_BYTES, "body", "the size of such a body")
+        .body(body, MAX_BODY_BYTES, "the size of such a body")
         .await?;
     let lifetime_ms = lifetime(&bytes)?.unwrap_or(api.settings.session_lifetime_ms);
     let (reply, leader) = api.ask(Request::OpenSession { lifetime_ms }).await;
@@ -69,10 +71,11 @@ pub async fn open<G: Group>(
 pub async fn close<G: Group>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {
     Parameters::of(&uri, &[])?;
-    let session = session::id(&id)?;
+    // What is not UTF-8 is no number either.
+    let session = session::id(&id.map(|Path(id)| id).unwrap_or_default())?;
     let _admitted = api
         .admission
         .admit(&HeaderMap::new(), 0, "body", "the size of such a body")?;
@@ -85,9 +88,7 @@ fn lifetime(bytes: &[u8]) -> Result<Option<u64>, Refusal> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let body: OpenBody =
-        serde_json::from_slice(bytes).map_err(|error| bad_request("body", format!("{error}.")))?;
-    match body.lifetime_ms {
+    match object::<OpenBody>(bytes)?.lifetime_ms {
         Some(lifetime) if !SESSION_LIFETIMES_MS.contains(&lifetime) => {
             let detail = format!(
                 "It is {} to {} milliseconds.",

@@ -349,6 +349,31 @@ async fn what_is_wrong_is_refused_before_the_group_is_asked() {
             414,
             "operations[0].delete.key",
         ),
+        ("POST", "/kv:batch", &[], "[[], []]".into(), 400, "body"),
+        (
+            "POST",
+            "/kv:batch",
+            &[],
+            r#"{"conditions": [["YQ==", 1, null]]}"#.into(),
+            400,
+            "conditions[0]",
+        ),
+        (
+            "POST",
+            "/kv:batch",
+            &[],
+            r#"{"operations": [{"put": ["YQ==", "YQ=="]}]}"#.into(),
+            400,
+            "operations[0].put",
+        ),
+        (
+            "POST",
+            "/kv:batch",
+            &[],
+            r#"{"operations": [{"put": {"key": "YQ=="}}]}"#.into(),
+            400,
+            "operations[0].put.value",
+        ),
         (
             "POST",
             "/kv:batch",
@@ -374,7 +399,25 @@ async fn what_is_wrong_is_refused_before_the_group_is_asked() {
             "lifetimeMs",
         ),
         ("POST", "/sessions", &[], "{".into(), 400, "body"),
+        ("POST", "/sessions", &[], "[1000]".into(), 400, "body"),
+        (
+            "POST",
+            "/sessions",
+            &[],
+            r#"{"lifetime": 1}"#.into(),
+            400,
+            "lifetime",
+        ),
+        (
+            "POST",
+            "/sessions",
+            &[],
+            r#"{"lifetimeMs": "1"}"#.into(),
+            400,
+            "lifetimeMs",
+        ),
         ("DELETE", "/sessions/x", &[], "".into(), 400, "session"),
+        ("DELETE", "/sessions/%FF", &[], "".into(), 400, "session"),
     ];
     for (method, path, headers, body, status, field) in table {
         let name = format!("{method} {path} {headers:?} {body}");
@@ -449,6 +492,21 @@ async fn a_stale_read_states_its_age() {
         answer.status() == 200 && !answer.headers().contains_key(MAX_AGE),
         "no bound, no header"
     );
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_stale_read_states_its_age_too() {
+    let sent = Some(Duration::from_millis(1000));
+    let (answer, told, _) = send(
+        request("GET", "/kv/a?consistency=stale", &[], ""),
+        vec![Reply::Stale { sent }],
+    )
+    .await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()[MAX_AGE]),
+        (404, &"501".parse().unwrap())
+    );
+    assert!(told.contains("no-such-key"), "{told}");
 }
 
 #[tokio::test]

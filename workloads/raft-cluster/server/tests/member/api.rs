@@ -93,6 +93,18 @@ async fn one_key() {
         3,
         "nothing of this was a change"
     );
+    for (path, name, tag, status) in [
+        ("/kv/a?consistency=stale", "if-match", "\"2\"", 200),
+        ("/kv/a?consistency=stale", "if-match", "\"1\"", 412),
+        ("/kv/a?consistency=stale", "if-none-match", "\"2\"", 304),
+        ("/kv/none?consistency=stale", "if-match", "\"1\"", 404),
+    ] {
+        let stale = get(path, &[(name, tag)]).await;
+        assert!(
+            stale.status == status && !stale.header("quorate-max-age-ms").is_empty(),
+            "{path} {name}: {stale:?}"
+        );
+    }
 
     assert_eq!(
         put("/kv/a", &[("if-match", "\"2\"")], "two")
@@ -325,5 +337,28 @@ async fn whoever_sends_too_much_still_gets_the_answer() {
             answer.starts_with("HTTP/1.1 413") && answer.contains("max-value-bytes"),
             "{framing}: {answer}"
         );
+    }
+}
+
+#[tokio::test]
+async fn no_more_connections_than_may_be() {
+    let cluster = Cluster::group(1, &["--max-connections=1"]).await;
+    let member = &cluster.members[0];
+    let only = TcpStream::connect(member.at(7070)).await.unwrap();
+    let begun = Instant::now();
+    let refused = loop {
+        let answer = member.client("GET", "/kv/a", &[], "").await;
+        if answer.status == 503 {
+            break answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(3), "{answer:?}");
+    };
+    assert_eq!(refused.problem(), "too-many-connections");
+    assert!(refused.told().1.contains("max-connections"), "{refused:?}");
+    assert!(member.health("/livez").await.is_some(), "its own listener");
+    drop(only);
+    while member.client("GET", "/kv/a", &[], "").await.status != 404 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

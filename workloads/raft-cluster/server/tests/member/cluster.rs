@@ -254,18 +254,17 @@ impl Member {
         self.child = Some(command.args(&self.flags).stderr(log).spawn().unwrap());
     }
 
-    /// Sends a signal and waits for the end.
-    pub async fn stop(&mut self, signal: Signal) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
-        tokio::time::timeout(DEADLINE, ended)
-            .await
-            .expect("it does not end")
-            .unwrap()
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
     }
 
-    /// Waits for an end of its own accord.
+    /// Sends a signal and waits for the end.
+    pub async fn stop(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        self.end().await
+    }
+
+    /// Waits for the end.
     pub async fn end(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());

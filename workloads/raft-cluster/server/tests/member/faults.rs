@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_wire::{AddLearner, MemberState};
+use quorate_wire::{AddLearner, DISK_FULL, MemberState};
 use rustix::process::Signal;
 
 use crate::client::send;
@@ -91,6 +91,41 @@ async fn a_damaged_state_is_said_and_not_served() {
         })
         .await;
     assert!(status.reason.unwrap().contains("give it an empty folder"));
+}
+
+#[tokio::test]
+async fn a_damaged_table_of_the_state_is_said_and_not_served() {
+    let mut cluster = Cluster::group(1, &[]).await;
+    let member = &mut cluster.members[0];
+    member.client("PUT", "/kv/a", &[], "v").await;
+    // Makes the state durable, in tables.
+    let snapshot = member
+        .admin("/admin/snapshot", &serde_json::json!({}))
+        .await;
+    assert_eq!(snapshot.status, 200, "{snapshot:?}");
+    member.stop(Signal::TERM).await;
+    let mut tables = files(&member.dir.join("state"));
+    tables.retain(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    assert!(!tables.is_empty());
+    for table in tables {
+        let mut bytes = std::fs::read(&table).unwrap();
+        // Within the first block.
+        bytes[20] ^= 1;
+        std::fs::write(&table, bytes).unwrap();
+    }
+    member.start();
+    let status = member
+        .until("it is damaged", |status| {
+            status.state == MemberState::Damaged
+        })
+        .await;
+    let reason = status.reason.unwrap();
+    assert!(
+        reason.contains("remove") || reason.contains("replace"),
+        "{reason}"
+    );
+    let read = member.client("GET", "/kv/a", &[], "").await;
+    assert_eq!(read.status, 503, "{read:?}");
 }
 
 #[tokio::test]
@@ -194,7 +229,15 @@ async fn a_full_disk_refuses_writes_and_serves_reads() {
             && !refused.header("retry-after").is_empty(),
         "{refused:?}"
     );
-    assert_eq!(refused.json()["leader"], "http://m-0.peers.test:7070");
+    // Clients know nothing of the hosts file: the leader is named by its address.
+    assert_eq!(
+        refused.json()["leader"],
+        format!("http://{}", member.at(7070))
+    );
+    let status = member
+        .until("it says so", |status| !status.problems.is_empty())
+        .await;
+    assert_eq!(status.problems[0].code, DISK_FULL);
     assert_eq!(
         member.client("GET", "/kv/a", &[], "").await.told(),
         (200, "v")

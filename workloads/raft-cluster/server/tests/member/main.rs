@@ -1,6 +1,7 @@
 //! The built binary: one and three members on loopback addresses of their own.
 #![allow(clippy::unwrap_used)]
 
+mod admin;
 mod api;
 mod certificates;
 mod client;
@@ -9,3 +10,4 @@ mod faults;
 mod group;
 mod sessions;
 mod start;
+mod stop;

@@ -284,6 +284,9 @@ fn sessions() {
             .status,
         410
     );
+    // Closing writes nothing, so it must not speak of a write.
+    let closed = of_close(outcome(Outcome::SessionGone), None).unwrap_err();
+    assert!(closed.problem.detail.contains("closed already"));
     assert_eq!(
         of_close(Reply::Unknown, None).unwrap_err().problem.status,
         504
@@ -333,6 +336,7 @@ fn changes_of_the_configuration() {
             409,
             "already-member",
         ),
+        (Refused::Raft(Raft::NoSuccessor), 409, "no-successor"),
         (Refused::Raft(Raft::NotLeader(None)), 503, "no-leader"),
         (Refused::Raft(Raft::NotReady), 503, "no-leader"),
         (

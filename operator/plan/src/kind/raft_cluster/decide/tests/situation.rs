@@ -114,6 +114,7 @@ impl Situation {
                 reason: None,
                 ready: false,
                 insecure: true,
+                problems: Vec::new(),
                 restart_blockers: Vec::new(),
                 groups: Vec::new(),
             };
