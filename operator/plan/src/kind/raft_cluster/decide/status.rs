@@ -7,7 +7,7 @@ use quorate_api::{
     ConditionType, Endpoints, Member as MemberReport, RaftCluster, RaftClusterStatus, Rollout,
     condition, set_condition,
 };
-use quorate_wire::{MemberState, Part};
+use quorate_wire::{DISK_FULL, MemberState, Part};
 use serde_json::Value;
 
 use super::super::{POOL, RaftClusters};
@@ -196,6 +196,9 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         );
         return Some((Reason::UpgradeStopped, words));
     }
+    if let Some(full) = full_disk(view) {
+        return Some(full);
+    }
     let Some(lead) = view.lead.as_ref().filter(|_| is_formed) else {
         return is_formed.then(|| {
             (
@@ -220,6 +223,21 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         Reason::MemberUnavailable,
         format!("not healthy, or not caught up: {}", names.join(", ")),
     ))
+}
+
+/// A member that refuses client writes since its disk is full.
+fn full_disk(view: &View<'_>) -> Option<(Reason, String)> {
+    view.members.values().find_map(|member| {
+        let problems = member
+            .status
+            .into_iter()
+            .flat_map(|status| &status.problems);
+        let full = problems
+            .into_iter()
+            .find(|problem| problem.code == DISK_FULL)?;
+        let pod = view.pod_name(member.ordinal);
+        Some((Reason::DiskFull, format!("{pod}: {}", full.message)))
+    })
 }
 
 /// Why the resource is not as specified, or does not serve.
@@ -251,6 +269,9 @@ fn unready(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     if voters != wanted || lead.configuration.members.len() != wanted || healthy != wanted {
         let words = format!("{healthy} of {wanted} members are healthy voters; {voters} vote");
         return Some((Reason::MemberUnavailable, words));
+    }
+    if let Some(full) = full_disk(view) {
+        return Some(full);
     }
     let incomplete = view.current_revision() != view.update_revision();
     if lead.is_changing()

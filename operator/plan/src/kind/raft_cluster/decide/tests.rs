@@ -373,6 +373,16 @@ fn ready_is_said_only_of_what_is_as_specified() {
 }
 
 #[test]
+fn a_full_disk_is_said_and_nothing_is_done_about_it() {
+    let mut full = Situation::formed(3);
+    full.fill_disk(1);
+    assert_eq!(full.step(), "replicas 3 partition 0");
+    for (kind, status) in [("Ready", "False"), ("Degraded", "True")] {
+        assert_eq!(full.condition(kind), (status.into(), "DiskFull".into()));
+    }
+}
+
+#[test]
 fn before_the_group_is_formed_a_revision_that_never_ran_leaves_nothing_behind() {
     let mut broken = Situation::nothing();
     broken.make_pods(3);

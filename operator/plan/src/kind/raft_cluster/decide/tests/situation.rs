@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_wire::{
-    ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part,
-    RestartBlocker, Role, STATUS_VERSION,
+    ConfigurationStatus, ConfiguredMember, DISK_FULL, GroupStatus, MemberProblem, MemberState,
+    MemberStatus, Part, RestartBlocker, Role, STATUS_VERSION,
 };
 use serde_json::{Value, json};
 
@@ -368,6 +368,13 @@ impl Situation {
         self.status(ordinal).restart_blockers = vec![RestartBlocker {
             code: "SendingSnapshot".into(),
             message: "a snapshot is being sent".into(),
+        }];
+    }
+
+    pub fn fill_disk(&mut self, ordinal: i32) {
+        self.status(ordinal).problems = vec![MemberProblem {
+            code: DISK_FULL.into(),
+            message: "full".into(),
         }];
     }
 
