@@ -184,6 +184,10 @@ impl LocalHost {
                 Some(problem) if problem.status == 409 => {
                     Failure::Conflict(format!("{pod_name}: {}", problem.detail))
                 }
+                // What came of it is not known.
+                Some(problem) if problem.status == 504 => {
+                    Failure::Unavailable(format!("{pod_name}: {}", problem.detail))
+                }
                 Some(problem) => Failure::Refused(format!("{pod_name}: {}", problem.detail)),
                 None => Failure::Unavailable(error.to_string()),
             }),

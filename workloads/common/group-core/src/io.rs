@@ -48,6 +48,8 @@ pub enum Input {
     },
     /// Free space fell below the reserve, or is back: client writes are refused meanwhile.
     ReadOnly(bool),
+    /// A reader of the state found that it fails its checksums.
+    Damaged(String),
 }
 
 /// What one fsync made durable.

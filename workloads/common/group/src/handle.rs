@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quorate_group_core::{GroupId, Refused, Reply, Request};
+use quorate_group_core::{GroupId, Input, Refused, Reply, Request};
 use quorate_raft::Now;
 use quorate_store::StateStore;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -107,6 +107,11 @@ impl Handle {
     /// The state of all groups: read a group's with [`quorate_group_core::read_state`], after `Reply::Ready`.
     pub fn store(&self) -> &Arc<dyn StateStore> {
         &self.store
+    }
+
+    /// Says that [`Handle::store`] is damaged: the member takes part in nothing any more, and is to be replaced.
+    pub fn damaged(&self, why: String) {
+        self.events.send(Event::Input(Input::Damaged(why)));
     }
 
     /// The latest status; at most about 100 ms old.

@@ -16,6 +16,8 @@ pub trait Group: Send + Sync + 'static {
     fn request(&self, request: Request) -> impl Future<Output = Reply> + Send;
     /// A frozen view of the state; `None` while a snapshot takes its place.
     fn view(&self) -> Result<Option<Box<dyn Read>>, StateError>;
+    /// Says that the state failed its checksums when it was read.
+    fn damaged(&self, why: String);
     /// The clock that `Reply::Stale` is told by.
     fn now(&self) -> Duration;
     /// What the member knows of the group; `None` before it belongs to it.
@@ -35,6 +37,10 @@ impl Group for Handle {
 
     fn view(&self) -> Result<Option<Box<dyn Read>>, StateError> {
         read_state(&**self.store(), GROUP)
+    }
+
+    fn damaged(&self, why: String) {
+        Handle::damaged(self, why);
     }
 
     fn now(&self) -> Duration {

@@ -121,6 +121,7 @@ impl Node {
                     out.push(Effect::Changed);
                 }
             }
+            Input::Damaged(why) => self.give_up(why, now, out),
         }
     }
 
@@ -231,13 +232,14 @@ impl Node {
             fatal = group.done(result, round).err()
         });
         if let Some(why) = fatal {
-            self.retire(
-                &format!("{why}; this member must be restarted, or removed and replaced"),
-                now,
-                out,
-            );
-            self.damage = Some(why);
+            self.give_up(why, now, out);
         }
+    }
+
+    fn give_up(&mut self, why: String, now: Now, out: &mut Vec<Effect>) {
+        let words = format!("{why}; this member must be restarted, or removed and replaced");
+        self.retire(&words, now, out);
+        self.damage = Some(why);
     }
 
     fn written(&mut self, durable: Durable, now: Now, out: &mut Vec<Effect>) {

@@ -81,14 +81,18 @@ impl<G: Group> Api<G> {
         &self,
         read: impl FnOnce(&View<'_>) -> Result<T, StateError>,
     ) -> Result<T, Refusal> {
+        let failed = |error| self.failed(error);
         let view = self.group.view().map_err(failed)?.ok_or_else(installing)?;
         read(&View::new(&*view, GROUP)).map_err(failed)
     }
-}
 
-fn failed(error: StateError) -> Refusal {
-    tracing::error!(%error, "the state cannot be read");
-    internal(format!(
-        "This member cannot read its state: {error}. Use another member."
-    ))
+    fn failed(&self, error: StateError) -> Refusal {
+        tracing::error!(%error, "the state cannot be read");
+        if matches!(error, StateError::Corrupt(_)) {
+            self.group.damaged(error.to_string());
+        }
+        internal(format!(
+            "This member cannot read its state: {error}. Use another member."
+        ))
+    }
 }

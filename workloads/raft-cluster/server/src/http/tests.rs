@@ -38,6 +38,8 @@ impl Group for Script {
         MapStore::default().view().map(Some)
     }
 
+    fn damaged(&self, _why: String) {}
+
     fn now(&self) -> Duration {
         Duration::from_millis(1500)
     }

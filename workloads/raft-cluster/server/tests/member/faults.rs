@@ -129,6 +129,51 @@ async fn a_damaged_table_of_the_state_is_said_and_not_served() {
 }
 
 #[tokio::test]
+async fn a_damaged_block_is_said_as_soon_as_it_is_read() {
+    let mut cluster = Cluster::group(1, &[]).await;
+    let member = &mut cluster.members[0];
+    let keys: Vec<String> = (0..32).map(|n| format!("/kv/{n}")).collect();
+    for key in &keys {
+        // Nothing that compresses: each value has blocks of its own.
+        let digits: String = std::iter::repeat_with(fastrand::alphanumeric)
+            .take(20_000)
+            .collect();
+        assert_eq!(member.client("PUT", key, &[], &digits).await.status, 201);
+    }
+    let snapshot = member
+        .admin("/admin/snapshot", &serde_json::json!({}))
+        .await;
+    assert_eq!(snapshot.status, 200, "{snapshot:?}");
+    member.stop(Signal::TERM).await;
+    let tables = files(&member.dir.join("state")).into_iter();
+    let table = tables
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        .max_by_key(|path| std::fs::metadata(path).unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(&table).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&table, bytes).unwrap();
+
+    member.start();
+    member
+        .until("nothing has read the block yet", |status| status.ready)
+        .await;
+    let mut unread = 0;
+    for key in &keys {
+        let status = member.client("GET", key, &[], "").await.status;
+        unread += usize::from(status == 500);
+    }
+    assert_eq!(unread, 1, "only the first that met it");
+    let status = member
+        .until("it is damaged", |status| {
+            status.state == MemberState::Damaged
+        })
+        .await;
+    assert!(!status.ready && status.reason.unwrap().contains("damaged"));
+}
+
+#[tokio::test]
 async fn a_damaged_identity_is_said_and_takes_part_in_nothing() {
     let mut cluster = Cluster::group(1, &[]).await;
     let member = &mut cluster.members[0];
