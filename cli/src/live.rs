@@ -67,7 +67,7 @@ fn table(rows: &[MemberRow]) -> Vec<String> {
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
     let cells = rows.iter().map(|row| {
         let ready = if row.ready { "yes" } else { "no" };
-        let texts = [&row.pod, &row.role].map(String::clone).into_iter().chain([
+        let texts = [name(row), row.role.clone()].into_iter().chain([
             number(row.term),
             number(row.commit),
             number(row.lag),
@@ -96,7 +96,7 @@ fn news(before: &[MemberRow], row: &MemberRow) -> Option<String> {
     };
     let old = before
         .iter()
-        .find(|old| (&old.resource, &old.pod) == (&row.resource, &row.pod));
+        .find(|old| (&old.namespace, &old.pod) == (&row.namespace, &row.pod));
     if old.is_some_and(|old| steady(old) == steady(row)) {
         return None;
     }
@@ -112,8 +112,19 @@ fn news(before: &[MemberRow], row: &MemberRow) -> Option<String> {
     };
     Some(format!(
         "{}: {} {}{term}, {ready}, restarts {}, at {}{pid}\n",
-        row.pod, row.state, row.role, row.restarts, row.address
+        name(row),
+        row.state,
+        row.role,
+        row.restarts,
+        row.address
     ))
+}
+
+fn name(row: &MemberRow) -> String {
+    match row.namespace.as_str() {
+        "" | "default" => row.pod.clone(),
+        namespace => format!("{namespace}/{}", row.pod),
+    }
 }
 
 /// Moves up over so many lines and clears them.
@@ -163,6 +174,14 @@ mod tests {
         let line = news(&before, &row("Leader", 2)).unwrap();
         assert!(line.starts_with("a-0: Running Leader"), "{line}");
         assert!(news(&[], &row("Leader", 2)).is_some());
+        // Another of the same name.
+        let elsewhere = MemberRow {
+            namespace: "n".into(),
+            ..row("Leader", 2)
+        };
+        let both = [row("Follower", 2), elsewhere.clone()];
+        assert_eq!(news(&both, &elsewhere), None);
+        assert!(news(&before, &elsewhere).unwrap().starts_with("n/a-0: "));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::live::Screen;
 use crate::{manifest, state_path};
 
 const REFRESH: Duration = Duration::from_millis(500);
-/// So long may every start have failed before `up` gives up: a port that an ending member still holds is soon free.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// So long may a start have failed before `up` gives up: a port that an ending member still holds is soon free, and a
+/// group that was formed before soon elects a leader without it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
     let documents = manifest::read(&args.files)?;

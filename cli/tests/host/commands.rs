@@ -107,6 +107,50 @@ fn a_deleted_resource_takes_its_pods_with_it_and_leaves_the_data() {
     }
     assert_eq!(host.json(&["pvc"])["items"].as_array().unwrap().len(), 3);
     assert_eq!(host.starts().len(), 3);
+    // Whoever wants the name again can give the data up.
+    host.ok("delete", &["pvc", "data-fake-0"]);
+    host.wait_for("the claim to go", Duration::from_secs(10), |host| {
+        (host.json(&["pvc"])["items"].as_array()?.len() == 2).then_some(())
+    });
+}
+
+#[test]
+fn an_object_that_another_hand_changed_keeps_its_owner_and_is_put_back() {
+    let mut host = Host::new();
+    host.start_three();
+    let before = host.json(&["configmap", "fake-config"]);
+    let file = host.folder.path().join("changed.yaml");
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fake-config}\ndata: {a: b}\n";
+    std::fs::write(&file, text).unwrap();
+    host.ok("apply", &["-f", file.to_str().unwrap()]);
+    host.wait_for("the content of before", Duration::from_secs(10), |host| {
+        let now = host.json(&["configmap", "fake-config"]);
+        assert_eq!(
+            now["metadata"]["ownerReferences"],
+            before["metadata"]["ownerReferences"]
+        );
+        (now["data"] == before["data"]).then_some(())
+    });
+}
+
+#[test]
+fn what_belongs_to_another_is_said_in_the_status() {
+    let mut host = Host::new();
+    let file = host.folder.path().join("foreign.yaml");
+    let foreign =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fake-config}\ndata: {a: b}\n---\n";
+    let resource = std::fs::read_to_string(host.manifest(3)).unwrap();
+    std::fs::write(&file, foreign.to_owned() + &resource).unwrap();
+    let image = host.image("healthy");
+    host.start(&["-f", file.to_str().unwrap(), "--image", &image]);
+    host.wait_for("Degraded", Duration::from_secs(10), |host| {
+        let output = host.run("get", &[&format!("{KIND}/fake"), "-o", "json"]);
+        let resource: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        let conditions = resource["status"]["conditions"].as_array()?.clone();
+        let degraded = conditions.iter().find(|c| c["type"] == "Degraded")?.clone();
+        let words = degraded["message"].as_str()?.contains("fake-config");
+        (degraded["status"] == "True" && words).then_some(())
+    });
 }
 
 #[test]

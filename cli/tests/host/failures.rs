@@ -60,6 +60,7 @@ fn a_bad_resource_is_refused_before_anything_starts() {
         ("membres: 3", "spec.membres: unknown field"),
         ("members: three", "spec.members: "),
         ("limits: {keyBytes: []}", "spec.limits.keyBytes: "),
+        ("limits: {maxKeyBytes: 0}", "spec.limits.maxKeyBytes: "),
         ("storage: {size: 1Mi}", "storage.size"),
     ] {
         let host = Host::new();
@@ -112,5 +113,18 @@ fn a_port_in_use_is_named() {
     host.wait_up();
     let _taken = TcpListener::bind((address.as_str(), 7071)).unwrap();
     let said = host.refused("up", &arguments);
+    assert!(said.contains("7071") && said.contains(&address), "{said}");
+}
+
+#[test]
+fn one_port_of_three_in_use_is_named() {
+    let mut host = Host::new();
+    host.start_three();
+    let address = addresses(&host.pods()).pop_first().unwrap();
+    host.signal_up(Signal::TERM);
+    host.wait_up();
+    let _taken = TcpListener::bind((address.as_str(), 7071)).unwrap();
+    // Where some are Ready it goes on without the one.
+    let said = host.refused("up", &["--image", &host.image("unready")]);
     assert!(said.contains("7071") && said.contains(&address), "{said}");
 }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use quorate_plan::{
     AnyDesired, AnyKind, Applied, Decision, Event, Object, Objects, Observed, Refused, Rejected,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Failure, Host, Key, Memory};
 
@@ -32,8 +33,9 @@ pub enum Round {
 /// 2. Validate: from here on no value can be bad (pure).
 /// 3. Decide the stage, the actions and what to say (pure).
 /// 4. Build the stage's objects (pure, infallible) and apply them in order (the host).
-/// 5. Act, one effect after another; the first that fails ends the round (the host).
-/// 6. Tell, and last write the status, which only applied objects can give.
+/// 5. Act, one effect after another; the first that fails is the last (the host).
+/// 6. Tell, and last write the status, which only applied objects can give whole. What failed keeps nobody from seeing
+///    how things stand.
 ///
 /// # Errors
 /// The first failure of the host; call again after a pause.
@@ -54,19 +56,21 @@ pub async fn reconcile<H: Host>(
     };
     let decision = desired.decide(&seen.observed, host.now());
 
-    let applied = apply(host, memory, &*desired, &decision, seen.observed).await?;
-    for action in &decision.actions {
-        memory.acts(action, host.now());
-        host.act(action).await?;
-        memory.acted(action);
-    }
-
+    let done = carry_out(host, memory, &*desired, &decision, seen.observed).await;
     tell(host, memory, &decision).await;
-    let status = desired.status(&decision, &applied);
+    let status = match &done {
+        Ok(applied) => desired.status(&decision, applied),
+        Err(failure) => {
+            let mut status = decision.status.clone();
+            blame(&mut status, &seen.resource, failure, host.now());
+            status
+        }
+    };
     if memory.worth_writing(&seen.resource, &status, desired.volatile(), host.now()) {
         let version = host.write_status(status).await?;
         memory.status_written(version, host.now());
     }
+    done?;
     Ok(Round::Done {
         requeue_after: decision.requeue_after,
         actions: decision
@@ -76,6 +80,51 @@ pub async fn reconcile<H: Host>(
             .collect(),
         refusals: decision.refusals,
     })
+}
+
+async fn carry_out<H: Host>(
+    host: &mut H,
+    memory: &mut Memory,
+    desired: &dyn AnyDesired,
+    decision: &Decision,
+    observed: Observed,
+) -> Result<Objects<Applied>, Failure> {
+    let applied = apply(host, memory, desired, decision, observed).await?;
+    for action in &decision.actions {
+        memory.acts(action, host.now());
+        host.act(action).await?;
+        memory.acted(action);
+    }
+    Ok(applied)
+}
+
+/// Says in the status what only a person can mend; other failures pass.
+fn blame(status: &mut Value, resource: &Value, failure: &Failure, now: Timestamp) {
+    let Failure::Foreign(_) = failure else { return };
+    let before = find(&resource["status"], "Degraded").cloned();
+    let Some(degraded) = status["conditions"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Degraded")
+    else {
+        return;
+    };
+    let since = before
+        .filter(|before| before["status"] == "True")
+        .map_or_else(
+            || json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            |before| before["lastTransitionTime"].clone(),
+        );
+    degraded["status"] = json!("True");
+    degraded["reason"] = json!("ForeignObject");
+    degraded["message"] = json!(failure.to_string());
+    degraded["lastTransitionTime"] = since;
+}
+
+fn find<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.find(|condition| condition["type"] == kind)
 }
 
 /// Where nothing is to be applied, what was observed stands for it: a paused resource still reports.

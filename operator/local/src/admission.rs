@@ -56,7 +56,14 @@ pub fn apply(node: &Node, document: &Value) -> Result<(Applied, Value), StoreErr
     let resource = sort_of(document)?;
     let key = ObjectKey::of(&resource.plural, document)?;
     let old = node.store.get(&key);
-    let admitted = admit(resource, document, old.as_ref())?;
+    let mut admitted = admit(resource, document, old.as_ref())?;
+    // Owners are named by whoever made the object: people who apply another content do not take them away.
+    if let Some(owners) = old.as_ref().map(|old| &old["metadata"]["ownerReferences"])
+        && owners.is_array()
+        && admitted["metadata"]["ownerReferences"].is_null()
+    {
+        admitted["metadata"]["ownerReferences"] = owners.clone();
+    }
     let Some(old) = old else {
         return Ok((
             Applied::Created,

@@ -303,7 +303,7 @@ fn contents(
 ) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
     let missing = |sort: &str, name: &str| {
         anyhow::anyhow!(
-            "volume `{}`: there is no {sort} `{name}` in namespace {namespace}; apply it first",
+            "volume `{}`: there is no {sort} `{name}` in namespace {namespace}; add it with `quorate apply -f FILE`",
             volume.name
         )
     };

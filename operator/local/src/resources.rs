@@ -31,7 +31,7 @@ pub struct ResourceType {
 pub enum Writers {
     /// People create, change and delete it.
     People,
-    /// The host makes it; people may delete it, and it is made anew.
+    /// The host makes it; people may delete it, and it is made anew where it is wanted.
     HostPeopleDelete,
     /// The host alone.
     Host,
@@ -215,7 +215,7 @@ static TYPES: LazyLock<Vec<ResourceType>> = LazyLock::new(|| {
             "PersistentVolumeClaim",
             "persistentvolumeclaims",
             &["pvc"],
-            Host,
+            HostPeopleDelete,
             &[
                 ("Status", ".status.phase"),
                 ("Capacity", ".spec.resources.requests.storage"),

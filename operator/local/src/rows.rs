@@ -13,6 +13,8 @@ use crate::store::ObjectKey;
 pub struct MemberRow {
     /// The resource that it belongs to, as `SINGULAR/NAME`.
     pub resource: String,
+    /// The namespace of both.
+    pub namespace: String,
     /// Its pod.
     pub pod: String,
     /// What its process does, as `Running` or `CrashLoopBackOff`.
@@ -115,6 +117,7 @@ fn row(
     };
     MemberRow {
         resource: resource.to_owned(),
+        namespace: text(&pod["metadata"]["namespace"]),
         pod: text(&pod["metadata"]["name"]),
         state: state(pod).to_owned(),
         ready: container["ready"] == true,

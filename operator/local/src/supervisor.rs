@@ -79,6 +79,8 @@ impl Supervisor {
                 None => match self.start() {
                     Ok((process, blueprint)) => self.keep(process, blueprint, false).await,
                     Err(NotStarted { reason, message }) => {
+                        let words = format!("{}: not started: {message}", self.key.name);
+                        self.node.notify_once(words);
                         self.waiting(reason, message);
                         None
                     }

@@ -17,6 +17,7 @@ use crate::logs::rotate;
 use crate::network::claim_subnet;
 use crate::node::{Node, Run};
 use crate::operator::operate;
+use crate::report::PID_ANNOTATION;
 use crate::state_dir::{StateDir, UpLock, io_error};
 use crate::store::{ObjectKey, StoreError, now};
 
@@ -115,26 +116,20 @@ impl Up {
         Ok(())
     }
 
-    /// Why nothing at all could be started, if that is so: not one pod runs, and one waits for what will not come by
-    /// itself (a binary, a port, a file).
+    /// Why nothing will serve, if that is so: not one pod is Ready, and one waits for what will not come by itself (a
+    /// binary, a port). A Secret may yet be applied.
     #[must_use]
     pub fn hopeless(&self) -> Option<String> {
         let pods = self.node.store.list("pods", None);
         let waiting = |pod: &Value| {
             let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
             let reason = waiting["reason"].as_str()?;
-            let final_ones = [
-                "ImageNotFound",
-                "PortInUse",
-                "CreateContainerConfigError",
-                "CannotStart",
-            ];
-            final_ones
+            ["ImageNotFound", "PortInUse", "CannotStart"]
                 .contains(&reason)
                 .then(|| waiting["message"].as_str().unwrap_or(reason).to_owned())
         };
-        let running = |pod: &Value| pod["status"]["reason"] == "Running";
-        if pods.iter().any(running) {
+        let ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+        if pods.iter().any(ready) {
             None
         } else {
             pods.iter().find_map(waiting)
@@ -163,6 +158,15 @@ fn unlearn(node: &Node) -> Result<(), StoreError> {
                     condition["message"] = json!("`quorate up` has begun and not looked yet");
                     condition["lastTransitionTime"] = json!(now());
                 }
+            }
+        })?;
+    }
+    for pod in node.store.list("pods", None) {
+        let key = ObjectKey::of("pods", &pod)?;
+        node.store.edit(&key, None, None, |pod| {
+            let annotations = pod.pointer_mut("/metadata/annotations");
+            if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+                annotations.remove(PID_ANNOTATION);
             }
         })?;
     }

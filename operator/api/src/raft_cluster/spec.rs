@@ -203,7 +203,7 @@ pub struct Limits {
     pub max_key_bytes: i64,
     /// The largest value, in bytes (413 beyond).
     pub max_value_bytes: i64,
-    /// The conditions and the operations of one batch, each (413 beyond).
+    /// The conditions and the operations of one batch, each (400 beyond).
     pub max_batch_operations: i32,
     /// The body of one batch, in bytes (413 beyond).
     pub max_batch_bytes: i64,

@@ -424,6 +424,9 @@ pub enum TaskResult {
         /// What failed.
         why: String,
     },
-    /// The state cannot be trusted or written any more: the member must not go on.
+    /// The state cannot be trusted any more: the member must not go on, and is to be replaced.
     Fatal(String),
+    /// The disk refused what the state cannot do without (it is full, say), which tells nothing of what is on it: the
+    /// process must end, and a new one sees.
+    Unusable(String),
 }

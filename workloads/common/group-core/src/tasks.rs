@@ -74,11 +74,19 @@ pub fn run(task: Task, context: &Context<'_>) -> TaskResult {
     };
     match done {
         Ok(result) => result,
-        Err(SnapshotError::State(error)) => TaskResult::Fatal(error.to_string()),
+        Err(SnapshotError::State(error)) => state_failed(&error),
         Err(error) => TaskResult::Failed {
             task: kind,
             why: error.to_string(),
         },
+    }
+}
+
+/// A full disk is no damage: a member must not be replaced, and its disk wiped, for one.
+fn state_failed(error: &StateError) -> TaskResult {
+    match error {
+        StateError::Io(_) => TaskResult::Unusable(error.to_string()),
+        StateError::Corrupt(_) => TaskResult::Fatal(error.to_string()),
     }
 }
 
@@ -169,9 +177,12 @@ fn install_result(context: &Context<'_>, snapshot: SnapshotFile) -> TaskResult {
     let disk: &dyn FileSystem = &**context.disk;
     match install(disk, context.store, context.group, &snapshot) {
         Ok(Installed { meta, removed }) => TaskResult::Installed { meta, removed },
-        Err(SnapshotError::State(error)) => TaskResult::Fatal(error.to_string()),
+        Err(SnapshotError::State(error)) => state_failed(&error),
         Err(error) => match crate::meta::Installing::read(context.store, context.group) {
             // The state is half of each: only a start can finish it.
+            Ok(Some(_)) if matches!(error, SnapshotError::Io(_)) => {
+                TaskResult::Unusable(error.to_string())
+            }
             Ok(Some(_)) => TaskResult::Fatal(error.to_string()),
             Ok(None) => {
                 let thrown_away = disk.remove(&paths::part(context.group, &snapshot));
@@ -183,7 +194,7 @@ fn install_result(context: &Context<'_>, snapshot: SnapshotFile) -> TaskResult {
                     why: format!("{error}{also}"),
                 }
             }
-            Err(unreadable) => TaskResult::Fatal(StateError::to_string(&unreadable)),
+            Err(unreadable) => state_failed(&unreadable),
         },
     }
 }

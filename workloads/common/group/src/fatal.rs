@@ -12,6 +12,10 @@ pub enum Fatal {
     /// only a new one, which reads it again, can say.
     #[error("the log cannot be written: {0}; check the disk, then start the member again")]
     Log(#[from] LogError),
+    /// The state cannot be read or written. As with the log: only a new process, which opens it again, can say what is
+    /// on the disk.
+    #[error("{0}; check the disk and its free space, then start the member again")]
+    State(String),
     /// A write was asked for although the log was found damaged.
     #[error("the log is damaged, and yet a write was asked for")]
     NoLog,

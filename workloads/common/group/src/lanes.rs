@@ -44,6 +44,9 @@ impl Workbench {
             TaskResult::Fatal(why) => {
                 tracing::error!(group, ?kind, why, "the state cannot be trusted any more")
             }
+            TaskResult::Unusable(why) => {
+                return self.events.send(Event::Fatal(Fatal::State(why.clone())));
+            }
             TaskResult::Failed { why, .. } => {
                 tracing::warn!(group, ?kind, why, "a task failed; it is tried again later")
             }

@@ -204,7 +204,9 @@ pub enum Refusal {
     #[error("the change of configuration at index {0} is not finished")]
     ChangeInProgress(Index),
     /// The member to promote, or to lead, lags.
-    #[error("{member} is at {matched}, {lag} entries behind")]
+    #[error(
+        "{member} is at {matched}, {lag} entries behind the leader, or has not answered it for too long"
+    )]
     Lagging {
         /// Who.
         member: MemberId,

@@ -12,6 +12,9 @@ pub struct Command {
     pub conditions: Vec<Condition>,
     /// What to do. No key occurs twice.
     pub operations: Vec<Operation>,
+    /// Whether it was asked as a request for one key. Its answer is of another form than a batch's: neither is the
+    /// retry of the other.
+    pub single: bool,
 }
 
 /// What must be true of a key.
@@ -91,6 +94,7 @@ impl Command {
         Self {
             conditions,
             operations: vec![operation],
+            single: true,
         }
     }
 
@@ -99,6 +103,7 @@ impl Command {
         let batch = wire::Batch {
             conditions: self.conditions.iter().map(wire::Condition::from).collect(),
             operations: self.operations.iter().map(wire::Operation::from).collect(),
+            single: self.single,
         };
         wire::Command {
             kind: Some(wire::Kind::Batch(batch)),
@@ -125,6 +130,7 @@ impl Command {
                 .into_iter()
                 .map(Operation::try_from)
                 .collect::<Result<_, _>>()?,
+            single: batch.single,
         };
         command.check()?;
         Ok(command)
@@ -227,6 +233,8 @@ mod wire {
         pub conditions: Vec<Condition>,
         #[prost(message, repeated, tag = "2")]
         pub operations: Vec<Operation>,
+        #[prost(bool, tag = "3")]
+        pub single: bool,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -309,12 +317,25 @@ mod tests {
         let command = Command {
             conditions: vec![],
             operations: vec![put, Operation::Delete { key }],
+            single: false,
         };
         assert_eq!(command.check(), Err(Invalid::WrittenTwice(1)));
         assert_eq!(
             Command::decode(&command.encode()),
             Err(Invalid::WrittenTwice(1))
         );
+    }
+
+    #[test]
+    fn a_batch_of_one_is_not_the_request_for_one_key() {
+        let key = Bytes::from_static(b"k");
+        let single = Command::single(vec![], Operation::Delete { key });
+        let batch = Command {
+            single: false,
+            ..single.clone()
+        };
+        assert_ne!(single.encode(), batch.encode());
+        assert_eq!(Command::decode(&single.encode()), Ok(single));
     }
 
     #[test]

@@ -154,6 +154,7 @@ mod tests {
             &Command {
                 conditions,
                 operations,
+                single: false,
             }
             .encode(),
         )

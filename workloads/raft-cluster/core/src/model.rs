@@ -150,5 +150,6 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         .prop_map(|(conditions, operations)| Command {
             conditions,
             operations,
+            single: false,
         })
 }

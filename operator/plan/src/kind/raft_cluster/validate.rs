@@ -188,29 +188,38 @@ fn snapshots(snapshots: &api::Snapshots, faults: &mut Faults) -> Checked<api::Sn
 }
 
 fn limits(limits: &api::Limits, faults: &mut Faults) -> Checked<api::Limits> {
+    const NO_BOUND: i64 = i64::MAX;
     let numbers = [
-        limits.max_key_bytes,
-        limits.max_value_bytes,
-        limits.max_batch_operations.into(),
-        limits.max_batch_bytes,
-        limits.max_page_entries.into(),
-        limits.max_pending_bytes,
-        limits.max_pending_requests.into(),
-        limits.max_connections.into(),
-        limits.max_sessions.into(),
-        limits.request_timeout_ms,
-        limits.lag_bound_entries,
+        ("maxKeyBytes", limits.max_key_bytes, 32 * 1024),
+        ("maxValueBytes", limits.max_value_bytes, 8 * 1024 * 1024),
+        (
+            "maxBatchOperations",
+            limits.max_batch_operations.into(),
+            10_000,
+        ),
+        ("maxBatchBytes", limits.max_batch_bytes, 8 * 1024 * 1024),
+        ("maxPageEntries", limits.max_page_entries.into(), 100_000),
+        ("maxPendingBytes", limits.max_pending_bytes, u32::MAX.into()),
+        (
+            "maxPendingRequests",
+            limits.max_pending_requests.into(),
+            NO_BOUND,
+        ),
+        ("maxConnections", limits.max_connections.into(), 1 << 20),
+        ("maxSessions", limits.max_sessions.into(), NO_BOUND),
+        ("requestTimeoutMs", limits.request_timeout_ms, NO_BOUND),
+        ("lagBoundEntries", limits.lag_bound_entries, NO_BOUND),
     ];
-    let positive = numbers.iter().all(|number| *number > 0) && limits.free_space_reserve_bytes >= 0;
-    faults.demand(positive, "spec.limits", api::LIMITS_ARE_POSITIVE);
-    let bounded = limits.max_key_bytes <= 32 * 1024
-        && limits.max_value_bytes <= 8 * 1024 * 1024
-        && limits.max_batch_bytes <= 8 * 1024 * 1024
-        && limits.max_batch_operations <= 10_000
-        && limits.max_page_entries <= 100_000
-        && limits.max_pending_bytes <= i64::from(u32::MAX)
-        && limits.max_connections <= 1 << 20;
-    faults.demand(bounded, "spec.limits", api::LIMITS_ARE_BOUNDED);
+    for (name, value, most) in numbers {
+        let field = format!("spec.limits.{name}");
+        faults.demand(value > 0, &field, api::LIMITS_ARE_POSITIVE);
+        faults.demand(value <= most, &field, api::LIMITS_ARE_BOUNDED);
+    }
+    faults.demand(
+        limits.free_space_reserve_bytes >= 0,
+        "spec.limits.freeSpaceReserveBytes",
+        api::LIMITS_ARE_POSITIVE,
+    );
     let fits = limits.max_pending_bytes >= limits.max_value_bytes.max(limits.max_batch_bytes);
     faults.demand(
         fits,

@@ -98,7 +98,7 @@ impl Group {
             }
             TaskResult::Removed | TaskResult::StoodAside => {}
             TaskResult::Failed { task, why } => self.failed(task, &why, round),
-            TaskResult::Fatal(why) => return Err(why),
+            TaskResult::Fatal(why) | TaskResult::Unusable(why) => return Err(why),
         }
         Ok(())
     }

@@ -104,6 +104,26 @@ fn config() -> Config {
     }
 }
 
+/// The operator wipes the disk of a member that is damaged.
+#[test]
+fn a_disk_that_refuses_is_no_damage() {
+    let disk: Disk = Arc::new(MemFs::default());
+    let full = Shared(Mutex::new(Failing {
+        store: MapStore::default(),
+        left: 0,
+    }));
+    let context = Context {
+        disk: &disk,
+        store: &full,
+        machine: &Adder,
+        group: GROUP,
+    };
+    for task in [Task::Apply(vec![]), Task::Flush { applied: 1 }] {
+        let result = run(task, &context);
+        assert!(matches!(result, TaskResult::Unusable(_)), "{result:?}");
+    }
+}
+
 enum Crash {
     NotReached,
     Old,

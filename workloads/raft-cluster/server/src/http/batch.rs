@@ -171,6 +171,7 @@ fn command(bytes: &[u8], settings: &MemberSettings) -> Result<Command, Refusal> 
     let command = Command {
         conditions,
         operations,
+        single: false,
     };
     command.check().map_err(|invalid| match invalid {
         Invalid::WrittenTwice(at) => bad_request(

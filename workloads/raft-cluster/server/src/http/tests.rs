@@ -236,6 +236,7 @@ async fn a_batch_is_a_command() {
             },
             Operation::Delete { key: b },
         ],
+        single: false,
     };
     assert_eq!(command(&asked), (expected, None));
 }
