@@ -68,7 +68,7 @@ fn simulate(seed: u64, print: bool) -> Result<Outcome, Failure> {
                 world.counters.add("converged");
                 settled = Some(world.now - world.calm_from);
             }
-            Some(_) if world.beyond_survival => settled = Some(0),
+            Some(_) if world.beyond_survival || world.founder_is_gone() => settled = Some(0),
             Some(missing) if world.now > end => {
                 if print {
                     println!("{}", world.scene());
