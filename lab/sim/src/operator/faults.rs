@@ -30,7 +30,6 @@ impl World {
             26..28 => self.ail("member busy", |ailments, until| ailments.busy = until),
             28 => self.lose_status(),
             29 => self.scale_by_hand(),
-            30 => self.add_by_hand(),
             _ => {}
         }
     }
@@ -307,19 +306,5 @@ impl World {
         // remembers another to come back at.
         self.beyond_survival |= replicas == 0 && self.newest_is_broken();
         self.api.scale_set_by_hand(replicas);
-    }
-
-    /// Somebody asks the leader to add a member that was never made.
-    fn add_by_hand(&mut self) {
-        let index = self.group.configuration().map(|in_force| in_force.index);
-        let (Some(leader), Some(index)) = (self.group.leader, index) else {
-            return;
-        };
-        let name = "stranger";
-        let id = self.rng.u64(..);
-        if self.group.add_learner(leader, index, id, name).is_ok() {
-            self.counters.add("learner added by hand");
-            self.trace(|| format!("somebody adds {name} as a learner"));
-        }
     }
 }
