@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodStatus;
-use quorate_plan::raft_cluster::INCARNATION;
+use quorate_plan::raft_cluster::{INCARNATION, REMOVED};
 use quorate_wire::MemberState;
 
 use super::group::Id;
@@ -305,6 +305,15 @@ impl World {
         // Without any pod the controller takes the newest revision for the stable one: if that is broken, nobody
         // remembers another to come back at.
         self.beyond_survival |= replicas == 0 && self.newest_is_broken();
+        // A voter whose removal was asked for and not made is counted on by nobody but the group: without its pod, and
+        // without a leader to tell, it is not made again.
+        let configuration = self.group.configuration();
+        self.beyond_survival |= self.api.claims.values().any(|claim| {
+            let marks = claim.metadata.annotations.iter().flatten();
+            let mut removed = marks.filter(|(key, _)| *key == REMOVED);
+            let seats = configuration.iter().flat_map(|in_force| &in_force.seats);
+            removed.any(|(_, id)| seats.clone().any(|seat| text(seat.id) == *id))
+        });
         self.api.scale_set_by_hand(replicas);
     }
 }
