@@ -2,7 +2,7 @@
 //! a member that the group lets go of before its pod is taken away.
 
 use quorate_api::RetentionPolicy;
-use quorate_wire::TransferLeader;
+use quorate_wire::{Part, TransferLeader};
 
 use super::draft::{Draft, Phase, Reason};
 use super::marks;
@@ -24,7 +24,12 @@ pub(super) fn scale(view: &View<'_>, draft: &mut Draft) -> Phase {
     };
     let (members, wanted) = (view.floor(), view.wanted());
     if members > wanted {
-        return scale_in(view, draft, members - 1);
+        // A learner first: nothing joins while it is there, and the last voter may have nobody to hand over to.
+        let learners = view
+            .configured()
+            .filter(|(ordinal, member)| *ordinal >= wanted && member.part == Part::Learner);
+        let learner = learners.map(|(ordinal, _)| ordinal).max();
+        return scale_in(view, draft, learner.unwrap_or(members - 1));
     }
     // Pods that are in no configuration can go as soon as it is certain that they are not.
     let replicas = view.replicas().unwrap_or(wanted);
