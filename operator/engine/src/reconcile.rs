@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use quorate_api::{ConditionType, condition, set_condition};
 use quorate_plan::{
     AnyDesired, AnyKind, Applied, Decision, Event, Object, Objects, Observed, Refused, Rejected,
 };
@@ -57,19 +59,18 @@ pub async fn reconcile<H: Host>(
     let decision = desired.decide(&seen.observed, host.now());
 
     let done = carry_out(host, memory, &*desired, &decision, seen.observed).await;
-    tell(host, memory, &decision).await;
+    // What was about to be done and was not is no event.
+    let events = if done.is_ok() {
+        &decision.events[..]
+    } else {
+        &[]
+    };
+    tell(host, memory, events, &decision.refusals).await;
     let status = match &done {
         Ok(applied) => desired.status(&decision, applied),
-        Err(failure) => {
-            let mut status = decision.status.clone();
-            blame(&mut status, &seen.resource, failure, host.now());
-            status
-        }
+        Err(failure) => blame(decision.status, &seen.resource, failure, host.now()),
     };
-    if memory.worth_writing(&seen.resource, &status, desired.volatile(), host.now()) {
-        let version = host.write_status(status).await?;
-        memory.status_written(version, host.now());
-    }
+    report(host, memory, &seen.resource, status, desired.volatile()).await?;
     done?;
     Ok(Round::Done {
         requeue_after: decision.requeue_after,
@@ -99,32 +100,44 @@ async fn carry_out<H: Host>(
 }
 
 /// Says in the status what only a person can mend; other failures pass.
-fn blame(status: &mut Value, resource: &Value, failure: &Failure, now: Timestamp) {
-    let Failure::Foreign(_) = failure else { return };
-    let before = find(&resource["status"], "Degraded").cloned();
-    let Some(degraded) = status["conditions"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .find(|condition| condition["type"] == "Degraded")
-    else {
-        return;
+fn blame(mut status: Value, resource: &Value, failure: &Failure, now: Timestamp) -> Value {
+    let Failure::Foreign(_) = failure else {
+        return status;
     };
-    let since = before
-        .filter(|before| before["status"] == "True")
-        .map_or_else(
-            || json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
-            |before| before["lastTransitionTime"].clone(),
-        );
-    degraded["status"] = json!("True");
-    degraded["reason"] = json!("ForeignObject");
-    degraded["message"] = json!(failure.to_string());
-    degraded["lastTransitionTime"] = since;
+    // In the conditions of before, so that the time of transition is theirs.
+    let before = resource["status"]["conditions"].clone();
+    let mut conditions = serde_json::from_value(before).unwrap_or_default();
+    let type_ = ConditionType::Degraded;
+    let generation = resource["metadata"]["generation"].as_i64();
+    let words = failure.to_string();
+    set_condition(
+        &mut conditions,
+        type_,
+        true,
+        "ForeignObject",
+        &words,
+        generation,
+        Time(now),
+    );
+    let told = status["conditions"].as_array_mut().into_iter().flatten();
+    for degraded in told.filter(|told| told["type"] == type_.as_str()) {
+        *degraded = json!(condition(&conditions, type_));
+    }
+    status
 }
 
-fn find<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
-    let mut conditions = status["conditions"].as_array().into_iter().flatten();
-    conditions.find(|condition| condition["type"] == kind)
+async fn report<H: Host>(
+    host: &mut H,
+    memory: &mut Memory,
+    resource: &Value,
+    status: Value,
+    volatile: &[&str],
+) -> Result<(), Failure> {
+    if memory.worth_writing(resource, &status, volatile, host.now()) {
+        let version = host.write_status(status).await?;
+        memory.status_written(version, host.now());
+    }
+    Ok(())
 }
 
 /// Where nothing is to be applied, what was observed stands for it: a paused resource still reports.
@@ -154,11 +167,11 @@ async fn apply<H: Host>(
 }
 
 /// Events are for people: one that is lost is no reason to stop.
-async fn tell<H: Host>(host: &mut H, memory: &mut Memory, decision: &Decision) {
-    for event in &decision.events {
+async fn tell<H: Host>(host: &mut H, memory: &mut Memory, events: &[Event], refusals: &[Refused]) {
+    for event in events {
         let _ = host.emit(event).await;
     }
-    for refused in memory.news(&decision.refusals) {
+    for refused in memory.news(refusals) {
         let event = Event {
             warning: true,
             reason: refused.refusal.name(),
@@ -175,11 +188,8 @@ async fn reject<H: Host>(
     rejected: Rejected,
 ) -> Result<Round, Failure> {
     let words = rejected.to_string();
-    if let Rejected::Invalid { status, .. } = rejected
-        && memory.worth_writing(resource, &status, &[], host.now())
-    {
-        let version = host.write_status(*status).await?;
-        memory.status_written(version, host.now());
+    if let Rejected::Invalid { status, .. } = rejected {
+        report(host, memory, resource, *status, &[]).await?;
     }
     Ok(Round::Rejected(words))
 }

@@ -10,7 +10,7 @@ use quorate_plan::{Action, Refusal};
 pub struct Counters(BTreeMap<&'static str, u64>);
 
 /// Beside every action and every refusal.
-const OTHERS: [&str; 30] = [
+const OTHERS: [&str; 31] = [
     "Apply",
     "WriteStatus",
     "Emit",
@@ -35,6 +35,7 @@ const OTHERS: [&str; 30] = [
     "status lost",
     "status lost while the group is silent",
     "StatefulSet scaled by hand",
+    "learner added by hand",
     "edit: scale",
     "edit: version",
     "edit: broken version",

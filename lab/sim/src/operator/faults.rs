@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodStatus;
+use quorate_model::ordinal;
 use quorate_plan::raft_cluster::{INCARNATION, REMOVED};
 use quorate_wire::MemberState;
+use serde_json::Value;
 
+use super::NAME;
 use super::group::Id;
 use super::nodes::{Ailments, BROKEN, text, timestamp};
 use super::world::World;
@@ -30,6 +33,7 @@ impl World {
             26..28 => self.ail("member busy", |ailments, until| ailments.busy = until),
             28 => self.lose_status(),
             29 => self.scale_by_hand(),
+            30 => self.add_by_hand(),
             _ => {}
         }
     }
@@ -145,11 +149,14 @@ impl World {
 
     /// Once it may have been asked; where status is lost, only its claim tells of it.
     fn spares_founder(&self, id: Id) -> bool {
-        let resource = self.api.resource.as_ref();
-        match resource.and_then(|resource| resource.pointer("/status/group")) {
+        match self.group_in_status() {
             Some(group) => group["incarnation"] != text(id) || group["asked"] != true,
             None => !self.is_marked(id),
         }
+    }
+
+    fn group_in_status(&self) -> Option<&Value> {
+        self.api.resource.as_ref()?.pointer("/status/group")
     }
 
     fn is_marked(&self, id: Id) -> bool {
@@ -163,11 +170,12 @@ impl World {
     /// Whether a founder that is said to be asked has no disk any more, though there is no group: its loss was not seen
     /// yet. The operator cannot tell it from one that took writes, and leaves it to a person.
     pub(super) fn founder_is_gone(&self) -> bool {
-        let resource = self.api.resource.as_ref();
-        let group = resource.and_then(|resource| resource.pointer("/status/group"));
+        let asked = self
+            .group_in_status()
+            .filter(|group| group["asked"] == true);
         let mut disks = self.nodes.disks.values();
         self.group.configuration().is_none()
-            && group.is_some_and(|group| !disks.any(|disk| group["incarnation"] == text(disk.id)))
+            && asked.is_some_and(|group| !disks.any(|disk| group["incarnation"] == text(disk.id)))
     }
 
     /// Whether a claim tells of a founder whose disk is gone. With status, nobody knows any more that it was never
@@ -207,18 +215,17 @@ impl World {
 
     /// The founder's disk goes before status says that the group is formed: nobody may make another one.
     fn lose_new_group(&mut self) {
-        let resource = self.api.resource.as_ref();
-        let formed = resource.and_then(|resource| resource.pointer("/status/group/formed"));
+        let unsaid = self
+            .group_in_status()
+            .is_some_and(|group| group["formed"] == false);
         let Some(seat) = self
             .group
             .configuration()
             .and_then(|in_force| in_force.seats.first().filter(|_| in_force.seats.len() == 1))
+            .filter(|_| unsaid)
         else {
             return;
         };
-        if formed != Some(&serde_json::Value::Bool(false)) {
-            return;
-        }
         let (pod, id) = (seat.name.clone(), seat.id);
         let Some(process) = self.nodes.processes.get(&pod) else {
             return;
@@ -280,13 +287,8 @@ impl World {
         if self.rng.bool() {
             self.silence_group();
         }
-        self.api.set_status(serde_json::Value::Null);
-        if let Some(resource) = self
-            .api
-            .resource
-            .as_mut()
-            .and_then(serde_json::Value::as_object_mut)
-        {
+        self.api.set_status(Value::Null);
+        if let Some(resource) = self.api.resource.as_mut().and_then(Value::as_object_mut) {
             resource.remove("status");
         }
     }
@@ -305,15 +307,37 @@ impl World {
         // Without any pod the controller takes the newest revision for the stable one: if that is broken, nobody
         // remembers another to come back at.
         self.beyond_survival |= replicas == 0 && self.newest_is_broken();
-        // A voter whose removal was asked for and not made is counted on by nobody but the group: without its pod, and
-        // without a leader to tell, it is not made again.
-        let configuration = self.group.configuration();
-        self.beyond_survival |= self.api.claims.values().any(|claim| {
-            let marks = claim.metadata.annotations.iter().flatten();
-            let mut removed = marks.filter(|(key, _)| *key == REMOVED);
-            let seats = configuration.iter().flat_map(|in_force| &in_force.seats);
-            removed.any(|(_, id)| seats.clone().any(|seat| text(seat.id) == *id))
-        });
+        self.beyond_survival |= self.takes_half_removed(replicas);
         self.api.scale_set_by_hand(replicas);
+    }
+
+    /// Whether a voter's pod goes whose removal was asked for and not made: only the group counts on it, so that without
+    /// a leader to tell it is not made again.
+    fn takes_half_removed(&self, replicas: i32) -> bool {
+        let configuration = self.group.configuration();
+        let seats = configuration.iter().flat_map(|in_force| &in_force.seats);
+        let mut going = seats.filter(|seat| ordinal(NAME, &seat.name) >= Some(replicas));
+        going.any(|seat| {
+            let claims = self.api.claims.values();
+            let mut marks = claims.flat_map(|claim| claim.metadata.annotations.iter().flatten());
+            marks.any(|(key, id)| key == REMOVED && *id == text(seat.id))
+        })
+    }
+
+    /// Somebody asks the leader to add a member that was never made, perhaps under the name of one that was.
+    fn add_by_hand(&mut self) {
+        let index = self.group.configuration().map(|in_force| in_force.index);
+        let (Some(leader), Some(index)) = (self.group.leader, index) else {
+            return;
+        };
+        let name = match self.rng.i32(0..9) {
+            8 => "stranger".to_owned(),
+            ordinal => format!("{NAME}-{ordinal}"),
+        };
+        let id = self.rng.u64(..);
+        if self.group.add_learner(leader, index, id, &name).is_ok() {
+            self.counters.add("learner added by hand");
+            self.trace(|| format!("somebody adds {name} as a learner"));
+        }
     }
 }

@@ -98,20 +98,9 @@ fn make_pods(view: &View<'_>, draft: &mut Draft) -> Phase {
     }
     // A revert makes the old revision the newest again; the controller leaves a pod alone that is not ready.
     let is_outdated =
-        |member: &&Member<'_>| member.pod.is_some() && !rollout::is_at_update(view, member);
-    let Some(restart) = view
-        .members
-        .values()
-        .find(is_outdated)
-        .and_then(repair::restart)
-    else {
-        return Phase::Clear;
-    };
-    draft.actions.push(restart);
-    draft.busy(
-        Reason::Forming,
-        "a pod of a revision that is given up is replaced".into(),
-    )
+        |member: &Member<'_>| member.pod.is_some() && !rollout::is_at_update(view, member);
+    let words = "a pod of a revision that is given up is replaced";
+    replace_one(view, draft, is_outdated, words)
 }
 
 /// The founder may have been asked already, and the group may have grown: no pod is taken away that runs.
@@ -124,17 +113,22 @@ fn keep_pods(view: &View<'_>, draft: &mut Draft, founder: Option<&Founder>) -> P
         rollout::is_left_behind(view, member)
             || (view.partition() == 0 && !rollout::is_at_update(view, member))
     };
-    let startless = |member: &&Member<'_>| is_given_up(member) && member.does_not_start();
-    let Some(restart) = view
-        .members
-        .values()
-        .find(startless)
-        .and_then(repair::restart)
-    else {
+    let is_startless = |member: &Member<'_>| is_given_up(member) && member.does_not_start();
+    let words = "a pod that does not start, of a revision that is given up, is replaced";
+    replace_one(view, draft, is_startless, words)
+}
+
+fn replace_one(
+    view: &View<'_>,
+    draft: &mut Draft,
+    is_meant: impl Fn(&Member<'_>) -> bool,
+    words: &str,
+) -> Phase {
+    let meant = view.members.values().find(|member| is_meant(member));
+    let Some(restart) = meant.and_then(repair::restart) else {
         return Phase::Clear;
     };
     draft.actions.push(restart);
-    let words = "a pod that does not start, of a revision that is given up, is replaced";
     draft.busy(Reason::Forming, words.into())
 }
 

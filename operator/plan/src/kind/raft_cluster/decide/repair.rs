@@ -127,17 +127,11 @@ fn remove_stranger(view: &View<'_>, draft: &mut Draft) -> Phase {
     let words = format!(
         "the learner {name} ({id}) at {address} is no member of this cluster: it is removed"
     );
-    let request = MemberRequest::Remove {
-        id: id.clone(),
-        change: ChangeMember {
-            configuration_index: lead.configuration.index,
-        },
-    };
     draft.attempt(
         Reason::Repairing,
         may_remove(view, name, id),
         words,
-        ask_leader(view, lead, request),
+        ask_removal(view, lead, id),
     )
 }
 
@@ -145,6 +139,12 @@ fn remove_stranger(view: &View<'_>, draft: &mut Draft) -> Phase {
 /// the identity is in the configuration.
 pub(super) fn remove(view: &View<'_>, lead: &Lead<'_>, ordinal: i32, id: &str) -> Vec<Action> {
     let mark = marks::removal(view, &view.member(ordinal), id);
+    mark.into_iter()
+        .chain(ask_removal(view, lead, id))
+        .collect()
+}
+
+fn ask_removal(view: &View<'_>, lead: &Lead<'_>, id: &str) -> Option<Action> {
     let change = ChangeMember {
         configuration_index: lead.configuration.index,
     };
@@ -152,9 +152,7 @@ pub(super) fn remove(view: &View<'_>, lead: &Lead<'_>, ordinal: i32, id: &str) -
         id: id.to_owned(),
         change,
     };
-    mark.into_iter()
-        .chain(ask_leader(view, lead, request))
-        .collect()
+    ask_leader(view, lead, request)
 }
 
 pub(super) fn ask_leader(
