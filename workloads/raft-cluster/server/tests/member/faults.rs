@@ -1,12 +1,30 @@
 //! Disks that are damaged, full or failing, peers of another cluster.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use quorate_wire::{AddLearner, DISK_FULL, MemberState};
+use quorate_wire::{AddLearner, DISK_FULL, MemberState, MemberStatus};
 use rustix::process::Signal;
 
 use crate::client::send;
-use crate::cluster::{Cluster, DEADLINE, files};
+use crate::cluster::{Cluster, DEADLINE, Member, files};
+
+async fn until_damaged(member: &Member) -> MemberStatus {
+    let is_damaged = |status: &MemberStatus| status.state == MemberState::Damaged;
+    member.until("it is damaged", is_damaged).await
+}
+
+/// Stops it when its state is durable in tables, and answers where these are.
+async fn stop_with_tables(member: &mut Member) -> Vec<PathBuf> {
+    let snapshot = member
+        .admin("/admin/snapshot", &serde_json::json!({}))
+        .await;
+    assert_eq!(snapshot.status, 200, "{snapshot:?}");
+    member.stop(Signal::TERM).await;
+    let mut tables = files(&member.dir.join("state"));
+    tables.retain(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    tables
+}
 
 #[tokio::test]
 async fn an_empty_member_says_what_it_waits_for() {
@@ -55,11 +73,7 @@ async fn a_damaged_log_is_said_and_not_served() {
     std::fs::write(&log, bytes).unwrap();
 
     member.start();
-    let status = member
-        .until("it is damaged", |status| {
-            status.state == MemberState::Damaged
-        })
-        .await;
+    let status = until_damaged(member).await;
     assert_eq!((status.ready, status.incarnation), (false, identity));
     let reason = status.reason.unwrap();
     assert!(
@@ -85,11 +99,7 @@ async fn a_damaged_state_is_said_and_not_served() {
         .unwrap();
     std::fs::write(&manifest, "nonsense").unwrap();
     member.start();
-    let status = member
-        .until("it is damaged", |status| {
-            status.state == MemberState::Damaged
-        })
-        .await;
+    let status = until_damaged(member).await;
     assert!(status.reason.unwrap().contains("give it an empty folder"));
 }
 
@@ -98,14 +108,7 @@ async fn a_damaged_table_of_the_state_is_said_and_not_served() {
     let mut cluster = Cluster::group(1, &[]).await;
     let member = &mut cluster.members[0];
     member.client("PUT", "/kv/a", &[], "v").await;
-    // Makes the state durable, in tables.
-    let snapshot = member
-        .admin("/admin/snapshot", &serde_json::json!({}))
-        .await;
-    assert_eq!(snapshot.status, 200, "{snapshot:?}");
-    member.stop(Signal::TERM).await;
-    let mut tables = files(&member.dir.join("state"));
-    tables.retain(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    let tables = stop_with_tables(member).await;
     assert!(!tables.is_empty());
     for table in tables {
         let mut bytes = std::fs::read(&table).unwrap();
@@ -114,11 +117,7 @@ async fn a_damaged_table_of_the_state_is_said_and_not_served() {
         std::fs::write(&table, bytes).unwrap();
     }
     member.start();
-    let status = member
-        .until("it is damaged", |status| {
-            status.state == MemberState::Damaged
-        })
-        .await;
+    let status = until_damaged(member).await;
     let reason = status.reason.unwrap();
     assert!(
         reason.contains("remove") || reason.contains("replace"),
@@ -140,14 +139,9 @@ async fn a_damaged_block_is_said_as_soon_as_it_is_read() {
             .collect();
         assert_eq!(member.client("PUT", key, &[], &digits).await.status, 201);
     }
-    let snapshot = member
-        .admin("/admin/snapshot", &serde_json::json!({}))
-        .await;
-    assert_eq!(snapshot.status, 200, "{snapshot:?}");
-    member.stop(Signal::TERM).await;
-    let tables = files(&member.dir.join("state")).into_iter();
-    let table = tables
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sst"))
+    let table = stop_with_tables(member)
+        .await
+        .into_iter()
         .max_by_key(|path| std::fs::metadata(path).unwrap().len())
         .unwrap();
     let mut bytes = std::fs::read(&table).unwrap();
@@ -165,11 +159,7 @@ async fn a_damaged_block_is_said_as_soon_as_it_is_read() {
         unread += usize::from(status == 500);
     }
     assert_eq!(unread, 1, "only the first that met it");
-    let status = member
-        .until("it is damaged", |status| {
-            status.state == MemberState::Damaged
-        })
-        .await;
+    let status = until_damaged(member).await;
     assert!(!status.ready && status.reason.unwrap().contains("damaged"));
 }
 
@@ -183,11 +173,7 @@ async fn a_damaged_identity_is_said_and_takes_part_in_nothing() {
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&identity, bytes).unwrap();
     member.start();
-    let status = member
-        .until("it is damaged", |status| {
-            status.state == MemberState::Damaged
-        })
-        .await;
+    let status = until_damaged(member).await;
     let reason = status.reason.unwrap();
     assert!(
         reason.contains("identity") && reason.contains("give it an empty folder"),
