@@ -20,12 +20,19 @@ pub(super) enum Flags {
 /// Reads the flags without judging their values.
 pub(super) fn read(command: &Command, mut arguments: Vec<OsString>, faults: &mut Faults) -> Flags {
     let raw = bare(command).mut_args(|arg| match arg.get_action() {
-        ArgAction::Set => arg.value_parser(OsStringValueParser::new()),
+        // One that is given twice must not hide what else is wrong: `given` tells of it.
+        ArgAction::Set => arg
+            .value_parser(OsStringValueParser::new())
+            .action(ArgAction::Append),
+        ArgAction::SetTrue => {
+            let id = arg.get_id().clone();
+            arg.overrides_with(id)
+        }
         _ => arg,
     });
     loop {
         let error = match raw.clone().try_get_matches_from(&arguments) {
-            Ok(matches) => return Flags::Given(given(&raw, &matches)),
+            Ok(matches) => return Flags::Given(given(&raw, &matches, faults)),
             Err(error) => error,
         };
         if matches!(
@@ -103,7 +110,11 @@ fn line(command: &Command, values: &[(&str, OsString)]) -> Vec<OsString> {
         .collect()
 }
 
-fn given(command: &Command, matches: &clap::ArgMatches) -> BTreeMap<String, OsString> {
+fn given(
+    command: &Command,
+    matches: &clap::ArgMatches,
+    faults: &mut Faults,
+) -> BTreeMap<String, OsString> {
     let mut given = BTreeMap::new();
     for arg in command.get_arguments() {
         let id = arg.get_id().as_str();
@@ -111,7 +122,13 @@ fn given(command: &Command, matches: &clap::ArgMatches) -> BTreeMap<String, OsSt
             continue;
         }
         let value = match arg.get_action() {
-            ArgAction::Set => matches.get_one::<OsString>(id).cloned(),
+            ArgAction::Append => {
+                let mut values = matches.get_many::<OsString>(id).unwrap_or_default();
+                if values.len() > 1 {
+                    faults.add(id, "is given more than once; give it once");
+                }
+                values.next_back().cloned()
+            }
             _ => Some("true".into()),
         };
         given.extend(value.map(|value| (id.to_owned(), value)));

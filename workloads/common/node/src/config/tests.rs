@@ -134,6 +134,16 @@ fn what_does_not_fit_together_is_told_too() {
 }
 
 #[test]
+fn a_flag_given_twice_hides_nothing_and_accuses_nobody_else() {
+    let found = faults(&["--name=a", "--client-port=1", "--client-port=2"], &[], "");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("--client-port (") && found[0].contains("more than once"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_bad_file_is_named() {
     for text in [
         "name: [a]\n",
