@@ -115,7 +115,7 @@ impl Client {
         admin: &str,
         body: &Bootstrap,
     ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, "bootstrap", Some(body)).await
+        self.change(admin, "bootstrap", body).await
     }
 
     /// `GET /admin/members`: the configuration as the member sees it.
@@ -141,7 +141,7 @@ impl Client {
         admin: &str,
         body: &AddLearner,
     ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, "members", Some(body)).await
+        self.change(admin, "members", body).await
     }
 
     /// `POST /admin/members/{id}/promote`: makes a caught-up learner a voter.
@@ -154,7 +154,7 @@ impl Client {
         id: &str,
         body: &ChangeMember,
     ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, &format!("members/{id}/promote"), Some(body))
+        self.change(admin, &format!("members/{id}/promote"), body)
             .await
     }
 
@@ -168,7 +168,7 @@ impl Client {
         id: &str,
         body: &ChangeMember,
     ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, &format!("members/{id}/remove"), Some(body))
+        self.change(admin, &format!("members/{id}/remove"), body)
             .await
     }
 
@@ -182,27 +182,19 @@ impl Client {
         admin: &str,
         body: &TransferLeader,
     ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, "leader", Some(body)).await
-    }
-
-    /// `POST /admin/snapshot`: takes a snapshot now.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn snapshot(&self, admin: &str) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, "snapshot", None::<&()>).await
+        self.change(admin, "leader", body).await
     }
 
     async fn change<T: DeserializeOwned>(
         &self,
         admin: &str,
         path: &str,
-        body: Option<&impl Serialize>,
+        body: &impl Serialize,
     ) -> Result<T, Error> {
         self.call(
             Method::POST,
             self.admin_url(admin, path),
-            body,
+            Some(body),
             self.timeouts.change,
         )
         .await

@@ -141,7 +141,7 @@ pub struct RaftClusterSpec {
     /// When the log is cut.
     #[serde(default)]
     pub snapshots: Snapshots,
-    /// What a member takes on at most; each limit has a metric, and an answer that names it.
+    /// What a member takes on at most; what goes beyond is refused with an answer that names the limit.
     #[serde(default)]
     pub limits: Limits,
     /// Certificates. Without them every listener speaks plain HTTP, and whoever reaches the admin listener may use it:

@@ -8,9 +8,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{StatusCode, header};
+use http::{Method, StatusCode, Uri, header};
 use prometheus::Registry;
 use quorate_wire::MemberStatus;
+
+use crate::problem::{no_such_method, no_such_path};
 
 /// A sign of life: the loop that must not stand still touches it, the health listener looks at its age.
 #[derive(Clone, Debug)]
@@ -78,6 +80,12 @@ impl<M: Member> Health<M> {
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .route("/status", get(status))
+            .fallback(|uri: Uri| async move {
+                no_such_path(uri.path(), "/livez, /readyz, /metrics and /status")
+            })
+            .method_not_allowed_fallback(
+                |method: Method| async move { no_such_method(method.as_str()) },
+            )
             .with_state(Arc::new(self))
     }
 }
@@ -148,6 +156,10 @@ mod tests {
     }
 
     async fn get(stalled_after: Duration, path: &str) -> (StatusCode, String) {
+        send("GET", stalled_after, path).await
+    }
+
+    async fn send(method: &str, stalled_after: Duration, path: &str) -> (StatusCode, String) {
         let health = Health {
             member: Sick,
             heartbeat: Heartbeat::default(),
@@ -155,7 +167,11 @@ mod tests {
             registry: crate::metrics::registry("K", "1").unwrap(),
         };
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let request = http::Request::get(path).body(Body::empty()).unwrap();
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Body::empty())
+            .unwrap();
         let response = health.router().oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -191,6 +207,17 @@ mod tests {
                 .await
                 .1
                 .contains("quorate_build_info")
+        );
+    }
+
+    #[tokio::test]
+    async fn it_says_what_there_is() {
+        let (code, body) = get(Duration::ZERO, "/health").await;
+        assert!(code == 404 && body.contains("/livez, /readyz"), "{body}");
+        let (code, body) = send("POST", Duration::ZERO, "/status").await;
+        assert!(
+            code == 405 && body.contains("POST is not possible"),
+            "{body}"
         );
     }
 

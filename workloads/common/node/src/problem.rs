@@ -72,6 +72,28 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// 404: no such path; `api` is what there is.
+pub fn no_such_path(path: &str, api: &str) -> Refusal {
+    let detail = format!("There is nothing at {path}. The API is {api}.");
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "no-such-path",
+        "No such path",
+        detail,
+    )
+}
+
+/// 405.
+pub fn no_such_method(method: &str) -> Refusal {
+    let detail = format!("{method} is not possible here.");
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "no-such-method",
+        "No such method",
+        detail,
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;

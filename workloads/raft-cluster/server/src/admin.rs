@@ -15,6 +15,7 @@ use quorate_group_core::{Refused, Reply, Request};
 use quorate_node::problem::Refusal;
 use quorate_raft::{Change, Contact, MemberId};
 use quorate_wire::{AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, TransferLeader};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::GROUP;
@@ -256,7 +257,15 @@ async fn transfer<G: Group>(
     admin.change(Request::Transfer { to }).await
 }
 
-async fn snapshot<G: Group>(State(admin): State<Arc<Admin<G>>>) -> Answer {
+/// The body of a change that needs to be told nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+async fn snapshot<G: Group>(
+    State(admin): State<Arc<Admin<G>>>,
+    Asked(Nothing {}): Asked<Nothing>,
+) -> Answer {
     admin.change(Request::Snapshot).await
 }
 

@@ -175,7 +175,10 @@ fn command(bytes: &[u8], settings: &MemberSettings) -> Result<Command, Refusal> 
     };
     command.check().map_err(|invalid| match invalid {
         Invalid::WrittenTwice(at) => bad_request(
-            &format!("operations[{at}].key"),
+            &command
+                .operations
+                .get(at)
+                .map_or_else(|| "operations".into(), |operation| key_field(at, operation)),
             "An earlier operation writes the same key. Write each key once.",
         ),
         Invalid::Empty | Invalid::Undecodable(_) => bad_request(
@@ -232,15 +235,18 @@ fn operation(
         },
         OperationBody::Delete(Object(delete)) => Operation::Delete { key: delete.key.0 },
     };
-    let kind = if matches!(operation, Operation::Put { .. }) {
-        "put"
-    } else {
-        "delete"
-    };
     check_key(
         operation.key(),
-        &format!("operations[{at}].{kind}.key"),
+        &key_field(at, &operation),
         settings.max_key_bytes,
     )?;
     Ok(operation)
+}
+
+fn key_field(at: usize, operation: &Operation) -> String {
+    let kind = match operation {
+        Operation::Put { .. } => "put",
+        Operation::Delete { .. } => "delete",
+    };
+    format!("operations[{at}].{kind}.key")
 }

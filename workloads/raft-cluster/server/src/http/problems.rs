@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use quorate_group_core::Refused;
 use quorate_node::problem::Refusal;
+pub use quorate_node::problem::{no_such_method, no_such_path};
 use quorate_raft as raft;
 
 /// An election takes about as long.
@@ -33,28 +34,6 @@ pub fn no_such_key() -> Refusal {
         "no-such-key",
         "No such key",
         "The key does not exist.",
-    )
-}
-
-/// 404: no such path; `api` is what there is.
-pub fn no_such_path(path: &str, api: &str) -> Refusal {
-    let detail = format!("There is nothing at {path}. The API is {api}.");
-    Refusal::new(
-        StatusCode::NOT_FOUND,
-        "no-such-path",
-        "No such path",
-        detail,
-    )
-}
-
-/// 405.
-pub fn no_such_method(method: &str) -> Refusal {
-    let detail = format!("{method} is not possible here.");
-    Refusal::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "no-such-method",
-        "No such method",
-        detail,
     )
 }
 
@@ -149,7 +128,13 @@ pub fn installing() -> Refusal {
 
 /// 503: nobody can take it now.
 pub fn no_leader(leader: Option<String>) -> Refusal {
-    let detail = "No leader can take the request now. Nothing was done; try again.";
+    let detail = match &leader {
+        None => "No leader can take the request now. Nothing was done; try again.".to_owned(),
+        Some(leader) => format!(
+            "This member cannot have the leader take the request now. Nothing was done; try again, or ask {leader}, \
+             which leads as far as this member knows."
+        ),
+    };
     unavailable("no-leader", "No leader", detail, AFTER_ELECTION).leader(leader)
 }
 

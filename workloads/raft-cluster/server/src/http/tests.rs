@@ -318,7 +318,7 @@ async fn what_is_wrong_is_refused_before_the_group_is_asked() {
             &[],
             format!(r#"{{"operations": [{put}, {put}]}}"#),
             400,
-            "operations[1].key",
+            "operations[1].put.key",
         ),
         (
             "POST",

@@ -73,8 +73,10 @@ async fn what_is_wrong_with_a_change_is_named() {
             .await
             .unwrap()
     };
-    let untyped = ask("POST", "/admin/leader", &[], "{}").await;
-    assert_eq!(untyped.json()["field"], "content-type", "{untyped:?}");
+    for path in ["/admin/leader", "/admin/snapshot"] {
+        let untyped = ask("POST", path, &[], "{}").await;
+        assert_eq!(untyped.json()["field"], "content-type", "{untyped:?}");
+    }
     let json = [("content-type", "application/json; charset=utf-8")];
     let large = ask("POST", "/admin/leader", &json, &" ".repeat(65 << 10)).await;
     assert_eq!(

@@ -275,7 +275,7 @@ async fn batches() {
             twice.status.as_u16(),
             twice.json()["field"].as_str().map(str::to_owned)
         ),
-        (400, Some("operations[1].key".into()))
+        (400, Some("operations[1].put.key".into()))
     );
 }
 
