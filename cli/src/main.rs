@@ -84,7 +84,9 @@ fn state_path(state: &StateArgs) -> anyhow::Result<std::path::PathBuf> {
 fn control(state: &StateArgs) -> anyhow::Result<Control> {
     let path = state_path(state)?;
     match path.exists() {
-        true => Ok(Control::new(StateDir::existing(&path)?)),
+        true => Ok(Control::new(StateDir::existing(&path)?, |warning| {
+            let _ = writeln!(std::io::stderr(), "Warning: {warning}");
+        })),
         false => Err(quorate_local::ControlError::NothingRuns(path).into()),
     }
 }

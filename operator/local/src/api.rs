@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,9 +31,25 @@ pub(crate) async fn serve(listener: UnixListener, node: Arc<Node>) {
     let router = Router::new()
         .fallback(answer)
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(Arc::clone(&node), warn))
         .with_state(node);
     // It ends only by being dropped: accepting from a socket of our own does not fail for good.
     let _ = axum::serve(listener, router).await;
+}
+
+/// As an API server does, with a header that the command shows as a warning.
+async fn warn(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(trouble) = node.store.trouble() {
+        let text = format!(
+            "299 - \"what is shown may be old: {}\"",
+            trouble.escape_default()
+        );
+        if let Ok(value) = HeaderValue::try_from(text) {
+            response.headers_mut().insert(header::WARNING, value);
+        }
+    }
+    response
 }
 
 /// What a path names.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -41,13 +42,14 @@ pub enum ControlError {
 #[derive(Clone, Debug)]
 pub struct Control {
     dir: StateDir,
+    warn: fn(&str),
 }
 
 impl Control {
-    /// The control of this folder; nothing is tried yet.
+    /// The control of this folder; nothing is tried yet. `warn` is told what people should hear beside an answer.
     #[must_use]
-    pub fn new(dir: StateDir) -> Self {
-        Self { dir }
+    pub fn new(dir: StateDir, warn: fn(&str)) -> Self {
+        Self { dir, warn }
     }
 
     /// One object, or the list of all (in a namespace).
@@ -215,8 +217,24 @@ impl Control {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(broken)?;
-        sender.send_request(request).await.map_err(broken)
+        let response = sender.send_request(request).await.map_err(broken)?;
+        if let Some(warning) = response.headers().get(header::WARNING).and_then(text_of) {
+            (self.warn)(warning);
+        }
+        Ok(response)
     }
+}
+
+/// The text of a warning: `299 - "text"`.
+fn text_of(warning: &HeaderValue) -> Option<&str> {
+    Some(
+        warning
+            .to_str()
+            .ok()?
+            .split_once('"')?
+            .1
+            .trim_end_matches('"'),
+    )
 }
 
 fn broken(error: impl std::fmt::Display) -> ControlError {

@@ -1,0 +1,100 @@
+//! The disk of all members full to the last byte, and space again.
+
+use std::cell::RefCell;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use quorate_world::{Forgetful, condition, signal};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, DEADLINE, KIND, Spec};
+
+const CAPACITY_BYTES: u64 = 4 << 30;
+/// Long enough for the killed one to try its start more than once.
+const STAYS_FULL: Duration = Duration::from_secs(5);
+
+/// Status and body of a request to a member, by curl.
+fn curl(arguments: &[&str]) -> Result<(String, String)> {
+    let output = Command::new("curl")
+        .args(["-sS", "--max-time", "10", "-w", "\n%{http_code}"])
+        .args(arguments)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?}: {said}");
+    let text = String::from_utf8(output.stdout)?;
+    let (body, status) = text.rsplit_once('\n').context("a status")?;
+    Ok((status.to_owned(), body.to_owned()))
+}
+
+#[test]
+fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() -> Result<()> {
+    let mounted = RefCell::new(None);
+    let mut cluster = Cluster::start_prepared("full", &Spec::default(), &[], |state| {
+        let volumes = state.join("volumes");
+        mounted.replace(Some(Forgetful::mount(&volumes, CAPACITY_BYTES)?));
+        Ok(())
+    })?;
+    let disk = mounted.take().context("mounted")?;
+    let result = cluster.outage("no space on any disk, the leader killed", |cluster| {
+        let endpoints = cluster.up.endpoints(KIND, &cluster.name)?;
+        let url = |endpoint: &String| format!("{endpoint}/kv/full");
+        let first = url(endpoints.first().context("an endpoint")?);
+        let put = curl(&["-X", "PUT", "--data", "before", &first])?;
+        ensure!(put.0 == "201", "{put:?}");
+        disk.set_capacity(0);
+        for endpoint in &endpoints {
+            let put = ["-X", "PUT", "--data", "", &format!("{endpoint}/kv/probe")];
+            cluster.up.wait("writes are refused", DEADLINE, || {
+                let (status, body) = curl(&put)?;
+                ensure!(
+                    status == "503" && body.contains("/disk-full"),
+                    "{status} {body}"
+                );
+                Ok(true)
+            })?;
+            let read = curl(&[&url(endpoint)])?;
+            ensure!(read == ("200".into(), "before".into()), "{read:?}");
+        }
+        let told = |resource: &Value| {
+            condition(resource, "Degraded")
+                .is_some_and(|(status, reason, _)| (status, reason) == ("True", "DiskFull"))
+        };
+        cluster.up.wait("the resource says so", DEADLINE, || {
+            Ok(told(&cluster.up.get(KIND, &cluster.name)?))
+        })?;
+
+        // A member that dies now finds a full disk at its start; the other two elect, and serve reads.
+        let old = cluster.leader()?;
+        signal(old.pid, Signal::KILL)?;
+        cluster.up.wait("another leads", DEADLINE, || {
+            Ok(cluster.leader()?.name != old.name)
+        })?;
+        std::thread::sleep(STAYS_FULL);
+        for member in cluster
+            .members()?
+            .into_values()
+            .filter(|m| m.name != old.name)
+        {
+            let read = curl(&[&format!("http://{}:7070/kv/full", member.address)])?;
+            ensure!(read == ("200".into(), "before".into()), "{read:?}");
+        }
+
+        disk.set_capacity(CAPACITY_BYTES);
+        cluster.wait_restarted(&[old])?;
+        cluster.wait_ready(DEADLINE)?;
+        ensure!(!told(&cluster.up.get(KIND, &cluster.name)?));
+        let read = curl(&[&first])?;
+        ensure!(read == ("200".into(), "before".into()), "{read:?}");
+        Ok(())
+    });
+    match result {
+        Ok(()) => cluster.finish(),
+        Err(error) => {
+            // The members hold files of the disk that is unmounted next.
+            drop(cluster);
+            Err(error)
+        }
+    }
+}
