@@ -183,8 +183,13 @@ fn next_steps(sort: &ResourceType, resource: &Value) -> Vec<String> {
         return Vec::new();
     };
     let mut lines = vec!["try:".to_owned()];
+    if let Some(secret) = resource["spec"]["tls"]["secretName"].as_str() {
+        lines.push(format!(
+            r#"  quorate get secret {secret}{flag} -o json | sed -n 's/.*"ca.crt": "\(.*\)".*/\1/p' | base64 -d > ca.crt"#
+        ));
+    }
     lines.extend(
-        sort.try_next(endpoint)
+        sort.try_next(resource, endpoint)
             .into_iter()
             .map(|command| format!("  {command}")),
     );
@@ -219,11 +224,14 @@ mod tests {
             .iter()
             .find(|sort| sort.custom.is_some());
         let steps = |namespace: &str| {
+            let sort = sort.unwrap();
             let resource = json!({
+                "apiVersion": sort.api_version, "kind": sort.kind,
                 "metadata": { "name": "a", "namespace": namespace },
+                "spec": {},
                 "status": { "endpoints": { "client": ["http://127.0.0.2:7070"] } },
             });
-            next_steps(sort.unwrap(), &resource).join("\n")
+            next_steps(sort, &resource).join("\n")
         };
         assert!(!steps("default").contains(" -n "));
         let elsewhere = steps("elsewhere");

@@ -57,6 +57,13 @@ pub fn quorate() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_quorate"))
 }
 
+/// Held by the one test that runs.
+pub fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// A member binary that `cargo xtask variants` built.
 pub fn variant(name: &str) -> PathBuf {
     let path = quorate()
@@ -74,10 +81,7 @@ pub fn variant(name: &str) -> PathBuf {
 impl Cluster {
     /// Starts `quorate up` on a new folder, waits until it is Ready, and lets clients loose on it.
     pub fn start(name: &str, spec: &Spec, arguments: &[&str]) -> Result<Self> {
-        let turn = ONE_AT_A_TIME
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let folder = tempfile::tempdir()?;
+        let (turn, folder) = (turn(), tempfile::tempdir()?);
         Self::start_in(name, spec, arguments, folder, turn)
     }
 
@@ -88,10 +92,7 @@ impl Cluster {
         arguments: &[&str],
         prepare: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
-        let turn = ONE_AT_A_TIME
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let folder = tempfile::tempdir()?;
+        let (turn, folder) = (turn(), tempfile::tempdir()?);
         prepare(&folder.path().join("state"))?;
         Self::start_in(name, spec, arguments, folder, turn)
     }

@@ -6,8 +6,10 @@
 
 mod cluster;
 
+mod full;
 mod kills;
 mod power;
 mod scale;
 mod supervision;
+mod tls;
 mod upgrade;

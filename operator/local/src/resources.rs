@@ -93,17 +93,12 @@ impl ResourceType {
         )
     }
 
-    /// Commands that try a ready resource out, with one of its client endpoints put in.
+    /// Commands that try a ready resource out at one of its client endpoints.
     #[must_use]
-    pub fn try_next(&self, endpoint: &str) -> Vec<String> {
-        let commands = self
-            .custom
-            .map(|kind| kind.names().try_next)
-            .unwrap_or_default();
-        commands
-            .iter()
-            .map(|command| command.replace("{endpoint}", endpoint))
-            .collect()
+    pub fn try_next(&self, resource: &Value, endpoint: &str) -> Vec<String> {
+        self.custom
+            .map(|kind| kind.try_next(resource, endpoint))
+            .unwrap_or_default()
     }
 
     /// Fills in the defaults of a custom resource's schema, as an API server does.

@@ -28,8 +28,6 @@ pub trait Kind: Send + Sync + 'static {
     type Valid: Send + Sync;
     /// The name of the members' binary.
     const BINARY: &'static str;
-    /// Commands that try a ready resource out; `{endpoint}` stands for one of its client endpoints.
-    const TRY: &'static [&'static str];
     /// Fields of the status, at any depth, that move all the time: a change of these alone is seldom written.
     const VOLATILE: &'static [&'static str];
 
@@ -43,6 +41,8 @@ pub trait Kind: Send + Sync + 'static {
     fn build(valid: &Self::Valid, stage: &Stage, env: &Env) -> Vec<Object>;
     /// The status to write: the decision's own, and what the applied objects add to it.
     fn status(desired: &Desired<Self>, decision: &Decision, applied: &Objects<Applied>) -> Value;
+    /// Commands that try a ready resource out at one of its client endpoints, for people to copy.
+    fn try_next(resource: &Self::Resource, endpoint: &str) -> Vec<String>;
     /// The status of a resource that [`Kind::validate`] refused.
     fn invalid(resource: &Self::Resource, faults: &[Invalid], now: Timestamp) -> Value;
 }
@@ -99,8 +99,6 @@ pub struct Names {
     pub short: Vec<String>,
     /// The members' binary.
     pub binary: &'static str,
-    /// See [`Kind::TRY`].
-    pub try_next: &'static [&'static str],
 }
 
 /// A kind whose types were erased, for the registry.
@@ -118,6 +116,8 @@ pub trait AnyKind: Send + Sync {
     ) -> Result<Box<dyn AnyDesired>, Rejected>;
     /// See [`Kind::unchangeable`]; both were validated.
     fn unchangeable(&self, old: &Value, new: &Value) -> Result<(), Vec<Invalid>>;
+    /// See [`Kind::try_next`].
+    fn try_next(&self, resource: &Value, endpoint: &str) -> Vec<String>;
 }
 
 /// A checked resource whose types were erased.
@@ -165,7 +165,6 @@ impl<K: Kind> AnyKind for Erased<K> {
                 .unwrap_or_else(|| names.kind.to_ascii_lowercase()),
             short: names.short_names.unwrap_or_default(),
             binary: K::BINARY,
-            try_next: K::TRY,
         }
     }
 
@@ -201,6 +200,12 @@ impl<K: Kind> AnyKind for Erased<K> {
             // What an older schema let in can only be mended.
             _ => Ok(()),
         }
+    }
+
+    fn try_next(&self, resource: &Value, endpoint: &str) -> Vec<String> {
+        <K::Resource as serde::Deserialize>::deserialize(resource)
+            .map(|resource| K::try_next(&resource, endpoint))
+            .unwrap_or_default()
     }
 }
 

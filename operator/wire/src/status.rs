@@ -38,7 +38,7 @@ pub struct MemberStatus {
     /// What a restart of this member would interrupt now. Empty: it may be restarted as far as it knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart_blockers: Vec<RestartBlocker>,
-    /// The groups that the member takes part in; a RaftCluster has one.
+    /// The groups that the member takes part in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupStatus>,
 }
@@ -70,6 +70,10 @@ pub struct MemberProblem {
 /// reserve.
 pub const DISK_FULL: &str = "DiskFull";
 
+/// The [`MemberProblem::code`] of a member whose changed certificates cannot be used: it goes on with the old ones, and
+/// would not start again.
+pub const BAD_CERTIFICATES: &str = "BadCertificates";
+
 /// One reason not to restart a member now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,7 +88,7 @@ pub struct RestartBlocker {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupStatus {
-    /// The group's number inside the cluster; the only group of a RaftCluster is 1.
+    /// The group's number inside the cluster.
     pub group: u64,
     /// This member's part in it.
     pub role: Role,

@@ -74,7 +74,7 @@ pub struct Release {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
-    /// A URL per member that takes client requests.
+    /// A URL per member that takes client requests, by address. A certificate has names instead: see `tls.secretName`.
     #[serde(default)]
     pub client: Vec<String>,
 }

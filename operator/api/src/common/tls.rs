@@ -17,7 +17,8 @@ pub const SECRET_IS_A_NAME: Rule = (
 #[schemars(transform = rules)]
 pub struct Tls {
     /// A Secret with `tls.crt`, `tls.key` and `ca.crt`. The certificate serves as server and as client and names
-    /// `*.NAME-peers.NAMESPACE.svc.DOMAIN` and `NAME-client.NAMESPACE.svc`. Members notice when its content changes.
+    /// `*.NAME-peers.NAMESPACE.svc.DOMAIN` and `NAME-client.NAMESPACE.svc`; who opens a member by its address verifies
+    /// the latter (curl: `--connect-to`). Members notice when its content changes.
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
 }

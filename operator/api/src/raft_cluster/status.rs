@@ -115,7 +115,4 @@ pub struct Rollout {
     /// How many members run it, Ready and caught up.
     #[serde(default)]
     pub updated: i32,
-    /// The revision that was given up: it is not tried again until the spec changes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rejected_revision: Option<String>,
 }

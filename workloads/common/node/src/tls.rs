@@ -95,6 +95,7 @@ pub struct Tls {
     dir: PathBuf,
     current: RwLock<Configs>,
     seen: Mutex<Stamps>,
+    complaint: Mutex<Option<String>>,
 }
 
 /// What the latest good files make.
@@ -122,7 +123,16 @@ impl Tls {
             dir,
             current,
             seen: Mutex::new(seen),
+            complaint: Mutex::default(),
         })
+    }
+
+    /// Why the files that are there now are not in use, if that is so: the next start would fail on them.
+    pub fn complaint(&self) -> Option<String> {
+        self.complaint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// For listeners that anybody may open: the server shows its certificate and asks for none.
@@ -158,7 +168,6 @@ impl Tls {
 
     /// Looks at the files every two seconds, for ever; run it as a task of its own.
     pub async fn watch(self: Arc<Self>) {
-        let mut complaint = String::new();
         loop {
             tokio::time::sleep(POLL).await;
             let tls = Arc::clone(&self);
@@ -166,20 +175,19 @@ impl Tls {
             else {
                 continue;
             };
-            match result {
-                Ok(true) => {
-                    tracing::info!(dir = %self.dir.display(), "certificates changed: new handshakes use them")
-                }
-                Ok(false) => {}
-                // A half-written set is normal for a moment: said once, tried again at every poll.
-                Err(error) if error.to_string() == complaint => continue,
-                Err(error) => {
-                    complaint = error.to_string();
-                    tracing::warn!(%error, "changed certificates cannot be used; the old ones stay in use");
-                    continue;
-                }
+            if matches!(result, Ok(true)) {
+                tracing::info!(dir = %self.dir.display(), "certificates changed: new handshakes use them");
             }
-            complaint.clear();
+            let complaint = result.err().map(|error| error.to_string());
+            let mut told = self
+                .complaint
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(error) = complaint.as_ref().filter(|_| *told != complaint) {
+                // A half-written set is normal for a moment: said once, tried again at every poll.
+                tracing::warn!(%error, "changed certificates cannot be used; the old ones stay in use");
+            }
+            *told = complaint;
         }
     }
 

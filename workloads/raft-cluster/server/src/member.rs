@@ -95,7 +95,7 @@ pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
     let face = Face {
         cluster: settings.cluster.clone(),
         name: settings.name.clone(),
-        insecure: tls.is_none(),
+        tls: tls.clone(),
         node: handle.status(),
         stop: stop.clone(),
     };

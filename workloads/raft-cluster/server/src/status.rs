@@ -1,8 +1,13 @@
 //! What the member tells of itself at `/status` and `/readyz`.
 
+use std::sync::Arc;
+
 use quorate_group::NodeStatus;
 use quorate_node::health::Member;
-use quorate_wire::{DISK_FULL, MemberProblem, MemberState, MemberStatus, Role, STATUS_VERSION};
+use quorate_node::tls::Tls;
+use quorate_wire::{
+    BAD_CERTIFICATES, DISK_FULL, MemberProblem, MemberState, MemberStatus, Role, STATUS_VERSION,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{GROUP, VERSION};
@@ -16,10 +21,10 @@ pub struct Face {
     pub cluster: String,
     /// The member's name.
     pub name: String,
-    /// No certificates were given.
-    pub insecure: bool,
+    /// The certificates, if any were given.
+    pub tls: Option<Arc<Tls>>,
     /// The latest status of the group's node.
-    pub node: tokio::sync::watch::Receiver<std::sync::Arc<NodeStatus>>,
+    pub node: tokio::sync::watch::Receiver<Arc<NodeStatus>>,
     /// Cancelled when the member stops.
     pub stop: CancellationToken,
 }
@@ -38,8 +43,8 @@ impl Member for Face {
             state: node.state,
             reason: reason(&node),
             ready: self.readiness().is_ok(),
-            insecure: self.insecure || cfg!(feature = "unsafe-no-sync"),
-            problems: problems(&node),
+            insecure: self.tls.is_none() || cfg!(feature = "unsafe-no-sync"),
+            problems: problems(&node, self.tls.as_ref().and_then(|tls| tls.complaint())),
             restart_blockers: node.restart_blockers.clone(),
             groups: node.groups.clone(),
         }
@@ -61,14 +66,20 @@ fn reason(node: &NodeStatus) -> Option<String> {
 }
 
 /// What is wrong although the member runs: it serves reads, so it stays ready.
-fn problems(node: &NodeStatus) -> Vec<MemberProblem> {
+fn problems(node: &NodeStatus, bad_certificates: Option<String>) -> Vec<MemberProblem> {
     let disk_full = node.read_only.then(|| MemberProblem {
         code: DISK_FULL.into(),
         message: "free space on the disk is below free-space-reserve-bytes: client writes are refused until space returns; \
                   enlarge the volume or free space on it"
             .into(),
     });
-    disk_full.into_iter().collect()
+    let bad_certificates = bad_certificates.map(|why| MemberProblem {
+        code: BAD_CERTIFICATES.into(),
+        message: format!(
+            "{why}; the certificates before these stay in use, but a restart would fail"
+        ),
+    });
+    disk_full.into_iter().chain(bad_certificates).collect()
 }
 
 /// A voter within its lag bound that knows a leader: what is ready counts for the quorum, so that a budget for
@@ -151,9 +162,9 @@ mod tests {
             MemberState::Running,
             vec![group(Role::Leader, leader, true)],
         );
-        assert_eq!(problems(&node), []);
+        assert_eq!(problems(&node, None), []);
         node.read_only = true;
-        assert_eq!(problems(&node)[0].code, DISK_FULL);
+        assert_eq!(problems(&node, None)[0].code, DISK_FULL);
         assert_eq!(readiness(&node), Ok(()));
     }
 

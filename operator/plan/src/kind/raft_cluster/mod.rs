@@ -2,6 +2,7 @@
 
 mod build;
 mod decide;
+mod try_next;
 mod validate;
 
 use jiff::Timestamp;
@@ -22,10 +23,6 @@ impl Kind for RaftClusters {
     type Resource = RaftCluster;
     type Valid = ValidRaftCluster;
     const BINARY: &'static str = "quorate-raft-cluster";
-    const TRY: &'static [&'static str] = &[
-        "curl -X PUT --data 'hello' {endpoint}/kv/greeting",
-        "curl {endpoint}/kv/greeting",
-    ];
     const VOLATILE: &'static [&'static str] = &["matchIndex", "applied", "lag"];
 
     fn validate(resource: &RaftCluster, env: &Env) -> Result<ValidRaftCluster, Vec<Invalid>> {
@@ -46,6 +43,10 @@ impl Kind for RaftClusters {
 
     fn status(desired: &Desired<Self>, decision: &Decision, applied: &Objects<Applied>) -> Value {
         decide::finish(desired, decision, applied)
+    }
+
+    fn try_next(resource: &RaftCluster, endpoint: &str) -> Vec<String> {
+        try_next::try_next(resource, endpoint)
     }
 
     fn invalid(resource: &RaftCluster, faults: &[Invalid], now: Timestamp) -> Value {

@@ -8,6 +8,8 @@ mod services;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 
+pub(super) use services::CLIENT;
+
 use super::validate::ValidRaftCluster;
 use crate::{Env, Object, PoolStage, Stage, Template};
 

@@ -9,6 +9,8 @@ use crate::Env;
 
 /// The suffix of the headless Service, which is the domain of the members' names.
 pub(super) const PEERS: &str = "-peers";
+/// What the name of the Service for clients adds to the resource's.
+pub(in crate::kind::raft_cluster) const CLIENT: &str = "-client";
 
 /// A name per member. Names of members that are not ready are published too: a group that has yet to elect a leader
 /// is not ready, and could never become so if its members did not find each other.
@@ -47,7 +49,7 @@ pub(in crate::kind::raft_cluster) fn peer_address(
 
 /// Any Ready member serves any request.
 pub(super) fn client(valid: &ValidRaftCluster) -> Service {
-    let mut metadata = valid.identity.meta("-client", MEMBER);
+    let mut metadata = valid.identity.meta(CLIENT, MEMBER);
     metadata.annotations =
         (!valid.service.annotations.is_empty()).then(|| valid.service.annotations.clone());
     let type_ = match valid.service.type_ {

@@ -7,7 +7,7 @@ use quorate_api::{
     ConditionType, Endpoints, Member as MemberReport, RaftCluster, RaftClusterStatus, Rollout,
     condition, set_condition,
 };
-use quorate_wire::{DISK_FULL, MemberState, Part};
+use quorate_wire::{BAD_CERTIFICATES, DISK_FULL, MemberState, Part};
 use serde_json::Value;
 
 use super::super::{POOL, RaftClusters};
@@ -196,8 +196,10 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         );
         return Some((Reason::UpgradeStopped, words));
     }
-    if let Some(full) = full_disk(view) {
-        return Some(full);
+    let problem = problem(view, DISK_FULL, Reason::DiskFull)
+        .or_else(|| problem(view, BAD_CERTIFICATES, Reason::BadCertificates));
+    if problem.is_some() {
+        return problem;
     }
     let Some(lead) = view.lead.as_ref().filter(|_| is_formed) else {
         return is_formed.then(|| {
@@ -225,18 +227,16 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     ))
 }
 
-/// A member that refuses client writes since its disk is full.
-fn full_disk(view: &View<'_>) -> Option<(Reason, String)> {
+/// The first member that tells of such a problem.
+fn problem(view: &View<'_>, code: &str, reason: Reason) -> Option<(Reason, String)> {
     view.members.values().find_map(|member| {
-        let problems = member
+        let mut problems = member
             .status
             .into_iter()
             .flat_map(|status| &status.problems);
-        let full = problems
-            .into_iter()
-            .find(|problem| problem.code == DISK_FULL)?;
+        let found = problems.find(|problem| problem.code == code)?;
         let pod = view.pod_name(member.ordinal);
-        Some((Reason::DiskFull, format!("{pod}: {}", full.message)))
+        Some((reason, format!("{pod}: {}", found.message)))
     })
 }
 
@@ -270,7 +270,7 @@ fn unready(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         let words = format!("{healthy} of {wanted} members are healthy voters; {voters} vote");
         return Some((Reason::MemberUnavailable, words));
     }
-    if let Some(full) = full_disk(view) {
+    if let Some(full) = problem(view, DISK_FULL, Reason::DiskFull) {
         return Some(full);
     }
     let incomplete = view.current_revision() != view.update_revision();
@@ -329,7 +329,6 @@ fn rollout_report(view: &View<'_>, draft: &Draft) -> Option<Rollout> {
     Some(Rollout {
         target: view.desired.valid.release().clone(),
         updated,
-        rejected_revision: None,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod situation;
 
+use quorate_wire::{BAD_CERTIFICATES, DISK_FULL};
 use serde_json::json;
 
 use self::situation::Situation;
@@ -373,9 +374,22 @@ fn ready_is_said_only_of_what_is_as_specified() {
 }
 
 #[test]
+fn certificates_that_cannot_be_used_are_said_while_the_group_serves() {
+    let mut renewed = Situation::formed(3);
+    renewed.ail(1, BAD_CERTIFICATES);
+    assert_eq!(renewed.step(), "replicas 3 partition 0");
+    for (kind, status, reason) in [
+        ("Ready", "True", "AsSpecified"),
+        ("Degraded", "True", "BadCertificates"),
+    ] {
+        assert_eq!(renewed.condition(kind), (status.into(), reason.into()));
+    }
+}
+
+#[test]
 fn a_full_disk_is_said_and_nothing_is_done_about_it() {
     let mut full = Situation::formed(3);
-    full.fill_disk(1);
+    full.ail(1, DISK_FULL);
     assert_eq!(full.step(), "replicas 3 partition 0");
     for (kind, status) in [("Ready", "False"), ("Degraded", "True")] {
         assert_eq!(full.condition(kind), (status.into(), "DiskFull".into()));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_wire::{
-    ConfigurationStatus, ConfiguredMember, DISK_FULL, GroupStatus, MemberProblem, MemberState,
-    MemberStatus, Part, RestartBlocker, Role, STATUS_VERSION,
+    ConfigurationStatus, ConfiguredMember, GroupStatus, MemberProblem, MemberState, MemberStatus,
+    Part, RestartBlocker, Role, STATUS_VERSION,
 };
 use serde_json::{Value, json};
 
@@ -371,10 +371,10 @@ impl Situation {
         }];
     }
 
-    pub fn fill_disk(&mut self, ordinal: i32) {
+    pub fn ail(&mut self, ordinal: i32, code: &str) {
         self.status(ordinal).problems = vec![MemberProblem {
-            code: DISK_FULL.into(),
-            message: "full".into(),
+            code: code.into(),
+            message: "words".into(),
         }];
     }
 
