@@ -3,6 +3,7 @@
 
 mod arrows;
 mod bench;
+mod cluster;
 // Not `gen`, which is a keyword now.
 mod generate;
 mod variants;
@@ -36,6 +37,9 @@ enum Task {
     /// Measures.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// A real Kubernetes of three nodes on this machine.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
 }
 
 fn main() -> Result<()> {
@@ -44,6 +48,7 @@ fn main() -> Result<()> {
         Task::Arrows => arrows::run(&root()?),
         Task::Variants(task) => task.run(&root()?),
         Task::Bench(task) => task.run(&root()?),
+        Task::Cluster(task) => task.run(&root()?),
     }
 }
 
