@@ -158,7 +158,8 @@ impl Module {
                 progress.step()?;
             }
         }
-        ensure!(go.wait()?.success(), "cannot build {name}:\n{other}");
+        let status = go.wait()?;
+        ensure!(status.success(), "cannot build {name} ({status}):\n{other}");
         progress.done()?;
         // By rename: what has its name is whole.
         std::fs::rename(new, folder.join(name))?;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::addresses::{HOST, SERVICES};
@@ -11,7 +12,7 @@ use super::place::{Place, write};
 use super::process;
 
 /// Replaces a part of Kubernetes by a program of one's own.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, clap::Args, Serialize, Deserialize)]
 pub struct Replacements {
     /// A CNI plugin in place of `bridge`: it gets the pods' range from the same IPAM and no other option.
     #[arg(long, value_name = "PROGRAM")]
@@ -22,6 +23,37 @@ pub struct Replacements {
     /// A scheduler in place of kube-scheduler, started with --kubeconfig.
     #[arg(long, value_name = "PROGRAM")]
     pub scheduler: Option<PathBuf>,
+}
+
+impl Replacements {
+    /// Finds the programs, and keeps their paths for [`Replacements::kept`].
+    pub fn keep(&self, place: &Place) -> Result<Self> {
+        let found = |program: &Option<PathBuf>| -> Result<Option<PathBuf>> {
+            let path = program.as_ref().map(|path| {
+                std::fs::canonicalize(path)
+                    .with_context(|| format!("there is no {}", path.display()))
+            });
+            path.transpose()
+        };
+        let all = Self {
+            cni: found(&self.cni)?,
+            service_proxy: found(&self.service_proxy)?,
+            scheduler: found(&self.scheduler)?,
+        };
+        write(&Self::file(place), serde_json::to_vec(&all)?)?;
+        Ok(all)
+    }
+
+    /// What `up` was given: a restored node is the same as before.
+    pub fn kept(place: &Place) -> Result<Self> {
+        let file = Self::file(place);
+        let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    fn file(place: &Place) -> PathBuf {
+        place.state().join("replaced.json")
+    }
 }
 
 /// Starts etcd and the API server, which waits for it.

@@ -51,7 +51,7 @@ pub enum Cluster {
     Kill(OfNode),
     /// Starts a killed node again, as after a reboot.
     #[command(after_help = "Example:\n  cargo xtask cluster restore node2")]
-    Restore(Restore),
+    Restore(OfNode),
     /// The volume provisioner; `up` starts it.
     #[command(hide = true)]
     Provision(volumes::Provision),
@@ -62,15 +62,6 @@ pub enum Cluster {
 pub struct OfNode {
     /// node1, node2 or node3.
     node: Node,
-}
-
-/// Which node, and what was replaced on it.
-#[derive(Debug, clap::Args)]
-pub struct Restore {
-    /// node1, node2 or node3.
-    node: Node,
-    #[command(flatten)]
-    replaced: Replacements,
 }
 
 impl Cluster {
@@ -94,7 +85,7 @@ impl Cluster {
             Self::Cut(of) => running(&place).and_then(|()| network::plug(of.node, false)),
             Self::Heal(of) => running(&place).and_then(|()| network::plug(of.node, true)),
             Self::Kill(of) => kill(&place, of.node),
-            Self::Restore(restore) => self::restore(root, &place, restore),
+            Self::Restore(of) => restore(root, &place, of.node),
             Self::Status | Self::Provision(_) => Ok(()),
         }
     }
@@ -109,7 +100,8 @@ fn up(root: &Path, place: &Place, replaced: &Replacements) -> Result<()> {
         );
     }
     let begun = Instant::now();
-    start(place, &binaries, replaced).with_context(|| {
+    let replaced = replaced.keep(place)?;
+    start(place, &binaries, &replaced).with_context(|| {
         let logs = place.state().join("logs");
         format!(
             "the cluster did not start: see {}, then `cargo xtask cluster down`",
@@ -187,9 +179,9 @@ fn kill(place: &Place, node: Node) -> Result<()> {
     node::kill(place, node)
 }
 
-fn restore(root: &Path, place: &Place, restore: &Restore) -> Result<()> {
+fn restore(root: &Path, place: &Place, node: Node) -> Result<()> {
     running(place)?;
-    let node = restore.node;
+    let replaced = Replacements::kept(place)?;
     let binaries = Binaries::found(root, place)?
         .context("its binaries have gone: `cluster down`, then `up`")?;
     // Also what still runs, if it was not killed before.
@@ -197,9 +189,9 @@ fn restore(root: &Path, place: &Place, restore: &Restore) -> Result<()> {
     cgroups::remove(node)?;
     node::forget(place, node)?;
     network::plug(node, true)?;
-    let runtime = node::start_runtime(place, node, &restore.replaced)?;
+    let runtime = node::start_runtime(place, node, &replaced)?;
     node::load_pause(place, node)?;
-    node::start_rest(place, node, runtime, &binaries, &restore.replaced)
+    node::start_rest(place, node, runtime, &binaries, &replaced)
 }
 
 fn running(place: &Place) -> Result<()> {

@@ -176,7 +176,7 @@ fn plugins(folder: &Path, replaced: &Replacements) -> Result<()> {
         if link.exists() {
             std::fs::remove_file(&link)?;
         }
-        std::os::unix::fs::symlink(std::fs::canonicalize(program)?, link)?;
+        std::os::unix::fs::symlink(program, link)?;
     }
     Ok(())
 }
