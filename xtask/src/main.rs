@@ -48,7 +48,7 @@ fn main() -> Result<()> {
         Task::Arrows => arrows::run(&root()?),
         Task::Variants(task) => task.run(&root()?),
         Task::Bench(task) => task.run(&root()?),
-        Task::Cluster(task) => task.run(&root()?),
+        Task::Cluster(task) => task.run(root),
     }
 }
 

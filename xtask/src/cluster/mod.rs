@@ -14,7 +14,7 @@ mod status;
 mod volumes;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -65,11 +65,12 @@ pub struct OfNode {
 }
 
 impl Cluster {
-    /// Does it.
-    pub fn run(&self, root: &Path) -> Result<()> {
+    /// Does it. The provisioner, which the cluster runs for itself, knows of no repository.
+    pub fn run(&self, root: impl FnOnce() -> Result<PathBuf>) -> Result<()> {
         if let Self::Provision(provision) = self {
             return provision.run();
         }
+        let root = &root()?;
         let place = Place::of_user()?;
         if let Self::Status = self {
             return status::show(root, &place);
@@ -228,7 +229,7 @@ fn tools() -> Result<()> {
 
 /// kubectl as the cluster's administrator.
 struct Kubectl {
-    program: std::path::PathBuf,
+    program: PathBuf,
     kubeconfig: String,
 }
 
