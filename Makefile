@@ -1,12 +1,12 @@
 # Two commands do everything; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test gen bench fmt
+.PHONY: help up test e2e gen bench fmt
 
 prepare := . .ci/prepare
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
 up: ## Build, start examples/raft-cluster.yaml on this machine and show it live
 	@$(prepare) && cargo build --release --locked --workspace --bins
@@ -14,6 +14,9 @@ up: ## Build, start examples/raft-cluster.yaml on this machine and show it live
 
 test: ## Run every check and test
 	@.ci/test
+
+e2e: ## Start a real Kubernetes on this machine, test it under faults and take it down (as root)
+	@.ci/e2e
 
 gen: ## Write the generated files anew
 	@$(prepare) && cargo xtask gen

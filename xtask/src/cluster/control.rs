@@ -47,7 +47,8 @@ impl Replacements {
     /// What `up` was given: a restored node is the same as before.
     pub fn kept(place: &Place) -> Result<Self> {
         let file = Self::file(place);
-        let text = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         Ok(serde_json::from_slice(&text)?)
     }
 

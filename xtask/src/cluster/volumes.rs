@@ -66,7 +66,8 @@ impl Provision {
                 std::fs::create_dir_all(folder)?;
                 // Members are not root, and fsGroup does not apply to a host's folder.
                 std::fs::set_permissions(folder, PermissionsExt::from_mode(0o777))?;
-                self.kubectl_with(&["create", "-f", "-"], &volume)
+                // It may be there: a claim is seen Pending until its volume is bound.
+                self.kubectl_with(&["apply", "--server-side", "-f", "-"], &volume)
             }
             Act::Grow(size) => {
                 let volume = object["spec"]["volumeName"].as_str().context("a volume")?;

@@ -1,0 +1,330 @@
+//! `cargo xtask cluster` as a user has it: a StatefulSet with volumes runs on it, nodes are cut off and killed, and
+//! nothing is left of it in the end, nor after a crash.
+//!
+//! It needs root, and a machine on which no such cluster runs.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "quorate-test";
+const DNS: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 255, 1), 53);
+/// Against hangs; what is waited for takes a fraction of it.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+fn xtask(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-xtask"));
+    command.arg("cluster").args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(mut command: Command) -> Result<String> {
+    let output = command.stderr(Stdio::inherit()).output()?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "{command:?}: {said}");
+    Ok(said)
+}
+
+fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        let found = look();
+        if let Ok(Some(found)) = found {
+            println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
+            return Ok(found);
+        }
+        if begun.elapsed() > DEADLINE {
+            let why = found.err().map(|error| format!(": {error:#}"));
+            bail!("not in time: {what}{}", why.unwrap_or_default());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What `down` must leave as it found it.
+#[derive(Debug, PartialEq)]
+struct Machine {
+    links: BTreeSet<PathBuf>,
+    routes: String,
+    rules: BTreeSet<String>,
+    mounts: BTreeSet<String>,
+    cgroups: BTreeSet<PathBuf>,
+}
+
+impl Machine {
+    fn look() -> Result<Self> {
+        let command = |program: &str, arguments: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            run(command)
+        };
+        let inside = |folder: &Path| -> Result<BTreeSet<PathBuf>> {
+            let entries = std::fs::read_dir(folder)?;
+            Ok(entries.filter_map(|e| Some(e.ok()?.path())).collect())
+        };
+        let mut cgroups = BTreeSet::new();
+        for hierarchy in inside(Path::new("/sys/fs/cgroup"))? {
+            if hierarchy.is_dir() {
+                cgroups.extend(inside(&hierarchy)?.into_iter().filter(|path| path.is_dir()));
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        let rules = command("iptables-save", &[])?;
+        Ok(Self {
+            links: inside(Path::new("/sys/class/net"))?,
+            routes: command("ip", &["route", "show"])?,
+            rules: rules
+                .lines()
+                .filter(|line| line.starts_with("-A"))
+                .map(str::to_owned)
+                .collect(),
+            mounts: mounts
+                .lines()
+                .filter_map(|line| line.split(' ').nth(4))
+                .map(str::to_owned)
+                .collect(),
+            cgroups,
+        })
+    }
+}
+
+/// The running cluster; taken down when it is dropped.
+struct Cluster {
+    kubeconfig: PathBuf,
+    kubectl: PathBuf,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Err(error) = run(xtask(&["down"])) {
+            eprintln!("the cluster may still be there: {error:#}");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pod {
+    name: String,
+    node: String,
+    address: String,
+    container: String,
+}
+
+impl Cluster {
+    fn up() -> Result<Self> {
+        let said = run(xtask(&["up"]))?;
+        let value = |before: &str, after: &str| -> Result<PathBuf> {
+            let line = said.lines().find_map(|line| line.strip_prefix(before));
+            let value = line.and_then(|line| line.strip_suffix(after));
+            Ok(value
+                .with_context(|| format!("no {before} in {said}"))?
+                .into())
+        };
+        println!("{said}");
+        Ok(Self {
+            kubeconfig: value("export KUBECONFIG=", "")?,
+            kubectl: value("export PATH=", ":$PATH")?.join("kubectl"),
+        })
+    }
+
+    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.kubectl);
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .args(["-n", NAMESPACE])
+            .args(arguments);
+        run(command)
+    }
+
+    fn get(&self, what: &[&str]) -> Result<Value> {
+        let text = self.kubectl(&[&["get", "-o", "json"], what].concat())?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    fn apply(&self, folder: &Path, objects: &Value) -> Result<()> {
+        let file = folder.join("objects.json");
+        std::fs::write(&file, objects.to_string())?;
+        self.kubectl(&["apply", "-f", file.to_str().context("a path in UTF-8")?])?;
+        Ok(())
+    }
+
+    /// The pods, once all three run.
+    fn pods(&self) -> Result<Option<[Pod; 3]>> {
+        let list = self.get(&["pods"])?;
+        let pods = list["items"].as_array().context("items")?;
+        let text = |value: &Value| Some(value.as_str()?.to_owned());
+        let running = pods.iter().filter_map(|pod| {
+            let container = &pod["status"]["containerStatuses"][0];
+            (container["ready"] == true).then_some(())?;
+            Some(Pod {
+                name: text(&pod["metadata"]["name"])?,
+                node: text(&pod["spec"]["nodeName"])?,
+                address: text(&pod["status"]["podIP"])?,
+                container: text(&container["containerID"])?,
+            })
+        });
+        Ok(running.collect::<Vec<_>>().try_into().ok())
+    }
+
+    fn wait_node(&self, node: &str, ready: &str) -> Result<()> {
+        wait(&format!("{node} is Ready={ready}"), || {
+            let object = self.get(&["node", node])?;
+            let mut conditions = object["status"]["conditions"].as_array().into_iter();
+            let found = conditions
+                .by_ref()
+                .flatten()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == ready);
+            Ok(found.then_some(()))
+        })
+    }
+}
+
+/// A StatefulSet that a `restricted` namespace admits: a pod in each zone, a volume for each.
+fn objects() -> Value {
+    let labels = json!({ "app": "web" });
+    let pod = json!({
+        "topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "DoNotSchedule", "labelSelector": { "matchLabels": labels },
+        }],
+        "securityContext": { "runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": { "type": "RuntimeDefault" } },
+        "containers": [{
+            "name": "pause", "image": "quorate.local/pause:1",
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
+            },
+            "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        }],
+    });
+    let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
+    json!({ "apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": NAMESPACE, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
+        },
+        {
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web", "namespace": NAMESPACE },
+            "spec": { "clusterIP": "None", "selector": labels, "ports": [{ "port": 80 }] },
+        },
+        {
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "web", "namespace": NAMESPACE },
+            "spec": {
+                "serviceName": "web", "replicas": 3, "podManagementPolicy": "Parallel",
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": pod },
+                "volumeClaimTemplates": [{ "metadata": { "name": "data" }, "spec": claim }],
+            },
+        },
+    ]})
+}
+
+/// Asks the cluster's DNS for the address of a name.
+fn resolve(name: &str) -> Result<Option<Ipv4Addr>> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    // RFC 1035, section 4.1: one question, recursion desired, type A, class IN.
+    let mut question = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        question.push(u8::try_from(label.len())?);
+        question.extend(label.bytes());
+    }
+    question.extend([0, 0, 1, 0, 1]);
+    socket.send_to(&question, DNS)?;
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer)?;
+    // The only answer ends with the address.
+    let address: [u8; 4] = *answer[..length].last_chunk().context("an answer")?;
+    Ok((answer[7] == 1).then_some(address.into()))
+}
+
+#[test]
+fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<()> {
+    let before = Machine::look()?;
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::up()?;
+    let state = cluster.kubeconfig.parent().context("a folder")?.to_owned();
+    cluster.apply(folder.path(), &objects())?;
+    let pods = wait("three pods run", || cluster.pods())?;
+    let nodes: BTreeSet<_> = pods.iter().map(|pod| pod.node.as_str()).collect();
+    ensure!(nodes.len() == 3, "a pod in each zone: {pods:?}");
+    for pod in &pods {
+        let name = format!("{}.web.{NAMESPACE}.svc.cluster.local", pod.name);
+        wait(&name, || {
+            Ok(resolve(&name)?.filter(|address| address.to_string() == pod.address))
+        })?;
+    }
+
+    // A cable pulled: the containers run on.
+    run(xtask(&["cut", "node2"]))?;
+    cluster.wait_node("node2", "Unknown")?;
+    ensure!(run(xtask(&["status"]))?.contains("CUT off"));
+    run(xtask(&["heal", "node2"]))?;
+    cluster.wait_node("node2", "True")?;
+    let healed = wait("all run again", || cluster.pods())?;
+    for (old, new) in pods.iter().zip(&healed) {
+        ensure!(old.container == new.container, "{old:?} {new:?}");
+    }
+
+    // A power cut: another container, the same pod and volume.
+    run(xtask(&["kill", "node3"]))?;
+    ensure!(run(xtask(&["status"]))?.contains("node3/kubelet is DEAD"));
+    cluster.wait_node("node3", "Unknown")?;
+    run(xtask(&["restore", "node3"]))?;
+    cluster.wait_node("node3", "True")?;
+    wait("another container on node3 alone", || {
+        Ok(cluster.pods()?.filter(|now| {
+            now.iter().zip(&pods).all(|(new, old)| {
+                new.name == old.name && (new.container != old.container) == (new.node == "node3")
+            })
+        }))
+    })?;
+
+    // A volume grows, and goes with its claim.
+    let more = r#"{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}"#;
+    cluster.kubectl(&["patch", "pvc", "data-web-0", "-p", more])?;
+    wait("the volume has grown", || {
+        let claim = cluster.get(&["pvc", "data-web-0"])?;
+        Ok((claim["status"]["capacity"]["storage"] == "2Gi").then_some(()))
+    })?;
+    cluster.kubectl(&["delete", "namespace", NAMESPACE])?;
+    wait("no volume is left", || {
+        let volumes = cluster.get(&["persistentvolumes"])?;
+        let folders = std::fs::read_dir(state.join("volumes"))?.count();
+        Ok((volumes["items"] == json!([]) && folders == 0).then_some(()))
+    })?;
+    let audit = std::fs::read_to_string(state.join("audit.log"))?;
+    let wrote = |line: &str| line.contains("statefulset-controller") && line.contains("\"create\"");
+    ensure!(
+        audit.lines().any(wrote),
+        "the audit log must tell who wrote"
+    );
+
+    drop(cluster);
+    ensure!(!state.exists(), "{} is left", state.display());
+    assert_eq!(Machine::look()?, before);
+
+    // Killed half-way up: what there is of it can be taken down.
+    let mut half = xtask(&["up"]).stdout(Stdio::null()).spawn()?;
+    let begun = wait("the first processes run", || {
+        Ok(state.join("node3/containerd.toml").exists().then_some(()))
+    });
+    half.kill()?;
+    half.wait()?;
+    begun?;
+    let refused = xtask(&["up"]).output()?;
+    let said = String::from_utf8(refused.stderr)?;
+    ensure!(
+        !refused.status.success() && said.contains("cluster down"),
+        "{said}"
+    );
+    run(xtask(&["down"]))?;
+    ensure!(!state.exists(), "{} is left", state.display());
+    assert_eq!(Machine::look()?, before);
+    Ok(())
+}
