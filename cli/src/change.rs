@@ -1,6 +1,6 @@
 //! `quorate apply`, `scale` and `delete`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use quorate_local::{Control, ControlError, ResourceType, sort_of};
@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::args::{ApplyArgs, DeleteArgs, ScaleArgs};
 use crate::get::{one, target};
 use crate::manifest;
+
+/// So long a deletion goes without a word.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn apply(control: &Control, args: &ApplyArgs) -> anyhow::Result<()> {
     let documents = manifest::read(&args.files)?;
@@ -69,7 +72,14 @@ async fn gone(
     object: &Value,
 ) -> anyhow::Result<()> {
     let name = object["metadata"]["name"].as_str();
+    let (begun, mut told) = (Instant::now(), false);
     loop {
+        if !told && begun.elapsed() > PATIENCE {
+            told = true;
+            eprintln!(
+                "waiting for the end of what uses it: a claim goes, with its data, when its pod goes (Ctrl-C ends the waiting alone)"
+            );
+        }
         match control.get(resource, Some(namespace), name).await {
             Ok(now) if now["metadata"]["uid"] == object["metadata"]["uid"] => {
                 tokio::time::sleep(Duration::from_millis(100)).await

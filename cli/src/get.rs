@@ -110,7 +110,13 @@ pub(crate) fn rows(
             .chain([text("name")]);
         let shown = columns.iter().map(|column| {
             let value = jsonpath::text(item, &column.path);
-            if column.age { age(&value, now) } else { value }
+            let ending =
+                column.name == "Status" && !item["metadata"]["deletionTimestamp"].is_null();
+            match (ending, column.age) {
+                (true, _) => "Terminating".to_owned(),
+                (_, true) => age(&value, now),
+                _ => value,
+            }
         });
         table.push(fixed.chain(shown).collect());
     }

@@ -1,6 +1,6 @@
 //! `quorate up`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -44,12 +44,14 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
 
     let mut screen = Screen::new();
     screen.say(&format!(
-        "state: {} (log of a member: `quorate logs POD`)",
-        up.node().dir.root().display()
+        "state: {} (log of a member: `quorate logs POD{}`)",
+        up.node().dir.root().display(),
+        in_folder(state)
     ));
     let mut start = Start {
-        begun: Instant::now(),
+        seen: BTreeMap::new(),
         ready: BTreeSet::new(),
+        folder: in_folder(state),
         hopeless_since: None,
     };
     let mut refresh = tokio::time::interval(REFRESH);
@@ -117,8 +119,11 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
 
 /// How far the start has come.
 struct Start {
-    begun: Instant,
+    /// When each resource was first seen.
+    seen: BTreeMap<String, Instant>,
     ready: BTreeSet<String>,
+    /// What a command must add to mean this folder.
+    folder: String,
     hopeless_since: Option<Instant>,
 }
 
@@ -129,12 +134,13 @@ impl Start {
             let [namespace, name] = ["namespace", "name"]
                 .map(|field| resource["metadata"][field].as_str().unwrap_or_default());
             let label = format!("{}/{name}{}", sort.singular, in_namespace(namespace));
+            let seen = *self.seen.entry(label.clone()).or_insert_with(Instant::now);
             if is_ready(&resource) && self.ready.insert(label.clone()) {
                 screen.say(&format!(
                     "{label} is ready after {:.1} s",
-                    self.begun.elapsed().as_secs_f64()
+                    seen.elapsed().as_secs_f64()
                 ));
-                next_steps(sort, &resource)
+                next_steps(sort, &resource, &self.folder)
                     .iter()
                     .for_each(|line| screen.say(line));
             }
@@ -175,10 +181,21 @@ fn in_namespace(namespace: &str) -> String {
     }
 }
 
-fn next_steps(sort: &ResourceType, resource: &Value) -> Vec<String> {
+/// What a command must add to mean this folder: nothing when it is the default one, or the environment names it.
+fn in_folder(state: &StateArgs) -> String {
+    let given = state.state_dir.as_ref().map(|path| path.as_os_str());
+    match given {
+        Some(path) if std::env::var_os("QUORATE_STATE_DIR").as_deref() != Some(path) => {
+            format!(" --state-dir {}", path.display())
+        }
+        _ => String::new(),
+    }
+}
+
+fn next_steps(sort: &ResourceType, resource: &Value, folder: &str) -> Vec<String> {
     let [namespace, name] =
         ["namespace", "name"].map(|field| resource["metadata"][field].as_str().unwrap_or_default());
-    let flag = in_namespace(namespace);
+    let flag = in_namespace(namespace) + folder;
     let Some(endpoint) = resource["status"]["endpoints"]["client"][0].as_str() else {
         return Vec::new();
     };
@@ -231,13 +248,17 @@ mod tests {
                 "spec": {},
                 "status": { "endpoints": { "client": ["http://127.0.0.2:7070"] } },
             });
-            next_steps(sort, &resource).join("\n")
+            next_steps(sort, &resource, " --state-dir /s").join("\n")
         };
         assert!(!steps("default").contains(" -n "));
+        assert!(steps("default").contains(" a --state-dir /s -o yaml"));
         let elsewhere = steps("elsewhere");
-        assert!(elsewhere.contains(" a -n elsewhere -o yaml"), "{elsewhere}");
         assert!(
-            elsewhere.contains("/a -n elsewhere --replicas"),
+            elsewhere.contains(" a -n elsewhere --state-dir /s -o yaml"),
+            "{elsewhere}"
+        );
+        assert!(
+            elsewhere.contains("/a -n elsewhere --state-dir /s --replicas"),
             "{elsewhere}"
         );
         assert!(elsewhere.contains("127.0.0.2"), "{elsewhere}");

@@ -27,10 +27,11 @@ fn the_leader_is_killed_five_times() -> Result<()> {
 #[test]
 fn a_follower_then_the_leader_is_stopped_for_ten_seconds() -> Result<()> {
     let mut cluster = Cluster::start("stops", &Spec::default(), &[])?;
-    for (who, member) in [
-        ("follower", cluster.follower()?),
-        ("leader", cluster.leader()?),
-    ] {
+    for who in ["follower", "leader"] {
+        let member = match who {
+            "leader" => cluster.leader()?,
+            _ => cluster.follower()?,
+        };
         cluster.window(&format!("{who} stopped"), |_| {
             signal(member.pid, Signal::STOP)?;
             std::thread::sleep(STOPPED);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use quorate_plan::{AnyDesired, Stage};
 use serde_json::{Value, json};
 
 use crate::fields::audit;
@@ -130,13 +131,26 @@ fn admit(
     }
     match resource.custom {
         Some(kind) => {
+            let known = ["apiVersion", "kind", "metadata", "spec", "status"];
+            let fields = object.as_object().into_iter().flatten();
+            if let Some((unknown, _)) = fields
+                .into_iter()
+                .find(|(name, _)| !known.contains(&name.as_str()))
+            {
+                return Err(StoreError::Invalid(format!(
+                    "{unknown}: a {} has no such field",
+                    resource.kind
+                )));
+            }
             resource.fill_defaults(&mut object);
             // Only an object that is kept has a uid; the checks want one.
             let mut candidate = object.clone();
             candidate["metadata"]["uid"] =
                 old.map_or_else(|| json!("new"), |old| old["metadata"]["uid"].clone());
-            kind.validate(&candidate, &env(), Timestamp::now())
+            let desired = kind
+                .validate(&candidate, &env(), Timestamp::now())
                 .map_err(|rejected| StoreError::Invalid(rejected.to_string()))?;
+            runs_here(&*desired)?;
             let unchangeable = old.map_or(Ok(()), |old| kind.unchangeable(old, &object));
             unchangeable.map_err(|faults| {
                 StoreError::Invalid(
@@ -159,6 +173,21 @@ fn admit(
         }
     }
     Ok(object)
+}
+
+/// What this host could not make of a resource is said before the resource is kept.
+fn runs_here(desired: &dyn AnyDesired) -> Result<(), StoreError> {
+    for object in desired.build(&Stage::default()) {
+        let (kind, name) = (object.kind(), object.name().to_owned());
+        let value = serde_json::to_value(&object)
+            .map_err(|error| StoreError::Invalid(format!("{kind} {name}: {error}")))?;
+        if let Some(unknown) = audit(&value).unknown.first() {
+            return Err(StoreError::Invalid(format!(
+                "{kind} {name}: this host does not know {unknown}; take it out of the resource (podOverrides?) or run it in Kubernetes"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A Secret's `stringData` is a convenience of writing: it is kept as `data`.

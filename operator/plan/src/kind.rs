@@ -95,7 +95,7 @@ pub struct Names {
     pub plural: String,
     /// As `raftcluster`.
     pub singular: String,
-    /// As `rc`.
+    /// As `rcl`.
     pub short: Vec<String>,
     /// The members' binary.
     pub binary: &'static str,
@@ -137,18 +137,6 @@ pub trait AnyDesired: Send + Sync {
 /// Every kind there is.
 pub fn kinds() -> &'static [&'static dyn AnyKind] {
     &[&Erased::<raft_cluster::RaftClusters>(PhantomData)]
-}
-
-/// The kind that answers to this name: its kind, plural, singular or a short one.
-pub fn kind_named(name: &str) -> Option<&'static dyn AnyKind> {
-    kinds().iter().copied().find(|kind| {
-        let names = kind.names();
-        let asked = name.to_ascii_lowercase();
-        names.kind.to_ascii_lowercase() == asked
-            || names.plural == asked
-            || names.singular == asked
-            || names.short.contains(&asked)
-    })
 }
 
 struct Erased<K>(PhantomData<K>);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate_api::Release;
 
-/// The stage of every pool; a RaftCluster has one, named `member`.
+/// The stage of every pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stage {
     /// By the pool's name.

@@ -414,6 +414,13 @@ fn overrides_reach_what_the_spec_does_not() {
         "{names:?}"
     );
     assert!(member.lifecycle.is_some() && member.readiness_probe.is_some());
+    // A namespace that enforces `restricted` admits it as it is.
+    let added = pod.containers[1].security_context.as_ref().unwrap();
+    let dropped = added.capabilities.as_ref().unwrap().drop.as_ref();
+    assert_eq!(
+        (added.allow_privilege_escalation, dropped),
+        (Some(false), Some(&vec!["ALL".to_owned()]))
+    );
     assert_eq!(pod.volumes.unwrap().len(), 3);
     assert_eq!(pod.dns_policy.as_deref(), Some("ClusterFirst"));
 }

@@ -7,9 +7,10 @@ mod usage;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use quorate_world::{ClientOptions, Clients, Up, signal};
 use rustix::process::Signal;
@@ -18,6 +19,10 @@ use load::{Load, Pace, Report};
 
 const KIND: &str = "raftclusters";
 const NAME: &str = "demo";
+/// Rates of the open loops, as shares of what the closed one reached.
+const OPEN_LOOP_SHARES: [f64; 2] = [0.5, 0.8];
+/// Longer than any election takes.
+const AFTER_A_KILL: Duration = Duration::from_secs(8);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What to measure.
@@ -105,48 +110,55 @@ fn raft_cluster(
     let endpoints = up.endpoints(KIND, NAME)?;
     let pids: Vec<i32> = up.members()?.iter().map(|m| m.pid).collect();
     out.line(&Report::header())?;
-    let mut at_100 = None;
     for write in [true, false] {
         for clients in &options.clients {
-            let load = Load {
-                clients: *clients,
-                write,
-                value_bytes: options.value_bytes,
-                pace: Pace::Closed,
+            let mut run = |pace| -> Result<f64> {
+                let load = Load {
+                    clients: *clients,
+                    write,
+                    value_bytes: options.value_bytes,
+                    pace,
+                };
+                let time = Duration::from_secs(options.seconds);
+                let report = runtime.block_on(load.run(&endpoints, &pids, time))?;
+                out.line(&report.line())?;
+                Ok(report.per_second())
             };
-            let report = runtime.block_on(load.run(
-                &endpoints,
-                &pids,
-                Duration::from_secs(options.seconds),
-            ))?;
-            if write && *clients >= 100 && at_100.is_none() {
-                at_100 = Some(report.per_second());
+            let reached = run(Pace::Closed)?;
+            // Below what the closed loop reached, an open one shows the latency that a queue does not hide.
+            for share in OPEN_LOOP_SHARES {
+                run(Pace::Open {
+                    per_second: reached * share,
+                })?;
             }
-            out.line(&report.line())?;
         }
     }
-    // An open loop at half of what the closed one reached shows the latency that a queue does not hide.
-    for share in [0.5, 0.8] {
-        let Some(rate) = at_100.map(|r| r * share) else {
-            break;
-        };
-        let pace = Pace::Open { per_second: rate };
-        let load = Load {
-            clients: 256,
-            write: true,
-            value_bytes: options.value_bytes,
-            pace,
-        };
-        out.line(
-            &runtime
-                .block_on(load.run(&endpoints, &pids, Duration::from_secs(options.seconds)))?
-                .line(),
-        )?;
-    }
+    out.line(&commits(&up)?)?;
     failovers(options.failovers, &up, runtime, &mut out)?;
     drop(up);
     out.line(&probe::fsync(folder.path(), "after")?)?;
     Ok(out.0)
+}
+
+/// The leader's own account, over the whole run: from appending an entry to knowing it committed.
+fn commits(up: &Up) -> Result<String> {
+    let leader = up.leader(KIND, NAME, DEADLINE)?;
+    let url = format!("http://{}:7073/metrics", leader.address);
+    let output = Command::new("curl").args(["-sSf", &url]).output()?;
+    ensure!(output.status.success(), "cannot read {url}");
+    let text = String::from_utf8(output.stdout)?;
+    let value = |name: &str| -> Result<f64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.with_context(|| format!("{url} has no {name}"))?;
+        Ok(value.trim().parse()?)
+    };
+    let sum = value("quorate_group_commit_seconds_sum")?;
+    let count = value("quorate_group_commit_seconds_count")?;
+    Ok(format!(
+        "commits of {}: {count} rounds, {:.2} ms on average",
+        leader.name,
+        sum * 1e3 / count.max(1.0)
+    ))
 }
 
 /// Kills the leader again and again; the time without writes that eight clients see each time.
@@ -168,10 +180,7 @@ fn failovers(
         let leader = up.leader(KIND, NAME, DEADLINE)?;
         let from = clients.recorder().now();
         signal(leader.pid, Signal::KILL)?;
-        let end = Instant::now() + Duration::from_secs(8);
-        while Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        std::thread::sleep(AFTER_A_KILL);
         gaps.push(
             clients
                 .recorder()

@@ -85,10 +85,18 @@ pub(crate) fn is_image(text: &str) -> bool {
 
 /// `^[-a-zA-Z0-9_=,:.]+$`
 pub(crate) fn is_log_filter(text: &str) -> bool {
-    (1..=256).contains(&text.len())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_=,:.".contains(c))
+    let is_module = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
+    };
+    let is_level = |text: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
+    let is_directive = |text: &str| match text.split_once('=') {
+        Some((module, level)) => is_module(module) && is_level(level),
+        None => is_level(text),
+    };
+    text.len() <= 256 && text.split(',').all(is_directive)
 }
 
 fn is_lower(c: char) -> bool {

@@ -4,7 +4,7 @@
 //! field exists, and that none carries what the operator decides.
 
 use k8s_openapi::DeepMerge;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{Capabilities, Container, PodTemplateSpec, SecurityContext};
 use quorate_api::PodOverrides;
 use serde_json::Value;
 
@@ -15,6 +15,8 @@ const ADDRESS: &str = "members listen on their pod's own address";
 const IDENTITY: &str = "peers find a member by the name that the StatefulSet gives";
 const ACCOUNT: &str = "members have a ServiceAccount of their own, without rights";
 const RESTRICTED: &str = "the restricted security profile forbids it";
+const OWN_SECURITY: &str =
+    "every container gets what the restricted security profile demands, and no more";
 const PROBES: &str = "the operator counts on its own probes";
 const START: &str = "the operator starts the members; add another container for your own programs";
 const OWN_LABEL: &str = "labels and annotations of app.kubernetes.io and quorate.dev are the operator's: choose another prefix";
@@ -119,20 +121,33 @@ pub const FORBIDDEN_OVERRIDES: &[(&[&str], &str)] = &[
     (&["spec", "containers", "member", "livenessProbe"], PROBES),
     (&["spec", "containers", "member", "readinessProbe"], PROBES),
     (&["spec", "containers", "member", "startupProbe"], PROBES),
+    (&["spec", "securityContext", "runAsNonRoot"], RESTRICTED),
+    (&["spec", "securityContext", "runAsUser"], RESTRICTED),
+    (&["spec", "securityContext", "seccompProfile"], RESTRICTED),
+    (&["spec", "securityContext", "seLinuxOptions"], RESTRICTED),
+    (&["spec", "securityContext", "appArmorProfile"], RESTRICTED),
+    (&["spec", "securityContext", "sysctls"], RESTRICTED),
+    (&["spec", "securityContext", "windowsOptions"], RESTRICTED),
     (
-        &["spec", "containers", "*", "securityContext", "privileged"],
-        RESTRICTED,
+        &["spec", "containers", "*", "securityContext"],
+        OWN_SECURITY,
     ),
     (
-        &[
-            "spec",
-            "initContainers",
-            "*",
-            "securityContext",
-            "privileged",
-        ],
-        RESTRICTED,
+        &["spec", "initContainers", "*", "securityContext"],
+        OWN_SECURITY,
     ),
+];
+
+/// The sources of a volume that the restricted profile of Pod Security Standards admits.
+const VOLUME_SOURCES: [&str; 8] = [
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
 ];
 
 /// Overrides that can be merged.
@@ -159,13 +174,47 @@ impl Overrides {
         for (pattern, reason) in FORBIDDEN_OVERRIDES {
             forbidden(ROOT, &given, pattern, reason, faults);
         }
+        foreign_volumes(&given, faults);
         Self(template)
     }
 
     /// The template with these over it: objects by field, lists with a key by that key, other lists whole.
     pub(crate) fn over(&self, mut template: PodTemplateSpec) -> PodTemplateSpec {
         template.merge_from(self.0.clone());
+        if let Some(spec) = &mut template.spec {
+            let added = spec.init_containers.iter_mut().flatten();
+            let all = spec.containers.iter_mut().chain(added);
+            all.for_each(restrict);
+        }
         template
+    }
+}
+
+/// What a container needs to be admitted where Pod Security Standards are enforced as `restricted`; what is the same for
+/// all of them, the pod says.
+fn restrict(container: &mut Container) {
+    container
+        .security_context
+        .get_or_insert_with(|| SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".into()]),
+                add: None,
+            }),
+            ..SecurityContext::default()
+        });
+}
+
+fn foreign_volumes(given: &Value, faults: &mut Faults) {
+    for (name, volume) in children(&given["spec"]["volumes"]) {
+        for (source, _) in children(volume) {
+            if source != "name" && !VOLUME_SOURCES.contains(&source) {
+                faults.add(
+                    format!("{ROOT}.spec.volumes.{name}.{source}"),
+                    format!("{RESTRICTED}; use one of {}", VOLUME_SOURCES.join(", ")),
+                );
+            }
+        }
     }
 }
 

@@ -30,6 +30,14 @@ impl Compaction {
         }
     }
 
+    /// As it was before a restart: of the entries in the log, those up to `flushed` are applied.
+    pub(crate) fn recovered(flushed: Index, entries: &[Entry], config: &Config) -> Self {
+        let mut compaction = Self::new(flushed);
+        let applied = entries.partition_point(|entry| entry.index <= flushed);
+        compaction.applying(&entries[..applied], config);
+        compaction
+    }
+
     /// These entries are being applied.
     pub(crate) fn applying(&mut self, entries: &[Entry], config: &Config) {
         for entry in entries {
@@ -138,6 +146,17 @@ mod tests {
         compaction.ask(50);
         assert!(compaction.begin_flush(&config));
         assert_eq!(compaction.flushed(10, 60, &config, None), 10);
+    }
+
+    #[test]
+    fn a_restart_does_not_forget_what_is_kept() {
+        let (entries, config) = (entries(9, 1), config());
+        let mut compaction = Compaction::recovered(6, &entries, &config);
+        compaction.ask(0);
+        assert!(compaction.begin_flush(&config));
+        assert_eq!(compaction.flushed(6, 6, &config, None), 2);
+        compaction.applying(&entries[6..], &config);
+        assert!(!compaction.begin_flush(&config));
     }
 
     #[test]

@@ -47,11 +47,6 @@ pub enum IdentityError {
         /// As configured.
         expected: String,
     },
-    /// There is data of a member, but no identity.
-    #[error(
-        "the folder holds `{0}` but no identity: it is not a member's, or lost its identity; use an empty folder"
-    )]
-    NotEmpty(String),
     /// The disk refused.
     #[error("identity: {0}")]
     Io(#[from] io::Error),
@@ -60,13 +55,31 @@ pub enum IdentityError {
     File(#[from] AtomicFileError),
 }
 
-/// Reads the identity. On an empty disk `drawn` (random, not 0) becomes the identity, durably. When the identity
+impl Identity {
+    /// That of a disk whose own is damaged or lost: nobody's, so that it neither votes nor serves.
+    fn untrusted(cluster: &str, why: &str) -> Self {
+        Self {
+            id: MemberId(0),
+            cluster: cluster.into(),
+            fresh: false,
+            begun: true,
+            set_aside: None,
+            damage: Some(format!(
+                "{why}; remove this member and give it an empty folder"
+            )),
+        }
+    }
+}
+
+/// Reads the identity. `data` are the names besides its own under which the disk keeps a member's data: where they are
+/// and the identity is not, it was lost, and no new one takes its place over them. On an empty disk `drawn` (random, not 0) becomes the identity, durably. When the identity
 /// on the disk was removed from its group, its data moves into a folder of its own first (the latest two are kept).
 /// Call it before the state store is opened: the store's files move too.
 pub fn open_identity(
     disk: &Disk,
     cluster: &str,
     drawn: MemberId,
+    data: &[&str],
 ) -> Result<Identity, IdentityError> {
     let disk = &**disk;
     let (found, damage) = match read(disk) {
@@ -75,22 +88,13 @@ pub fn open_identity(
         Err(ReadError::Io(error)) => return Err(error.into()),
     };
     if let Some(damage) = damage {
-        let damage = format!("{damage}; remove this member and give it an empty folder");
-        return Ok(Identity {
-            id: MemberId(0),
-            cluster: cluster.into(),
-            fresh: false,
-            begun: true,
-            set_aside: None,
-            damage: Some(damage),
-        });
+        return Ok(Identity::untrusted(cluster, &damage));
     }
     let Some(found) = found else {
-        if let Some(name) = [paths::LOG, paths::SNAPSHOTS]
-            .into_iter()
-            .find(|name| exists(disk, name))
-        {
-            return Err(IdentityError::NotEmpty(name.into()));
+        let own = [paths::LOG, paths::SNAPSHOTS];
+        if let Some(name) = own.iter().chain(data).find(|name| exists(disk, name)) {
+            let why = format!("the folder holds `{name}` but no identity: it was lost");
+            return Ok(Identity::untrusted(cluster, &why));
         }
         write(
             disk,
@@ -300,7 +304,7 @@ mod tests {
     }
 
     fn open(disk: &Disk, drawn: u64) -> Identity {
-        open_identity(disk, "cluster", MemberId(drawn)).unwrap()
+        open_identity(disk, "cluster", MemberId(drawn), &[]).unwrap()
     }
 
     fn put(disk: &Disk, path: &str) {
@@ -318,7 +322,7 @@ mod tests {
         let second = open(&disk, 6);
         assert_eq!((second.id, second.fresh), (MemberId(5), false));
         assert!(matches!(
-            open_identity(&disk, "other", MemberId(7)),
+            open_identity(&disk, "other", MemberId(7), &[]),
             Err(IdentityError::OtherCluster { .. })
         ));
     }
@@ -327,10 +331,10 @@ mod tests {
     fn data_without_an_identity_is_not_taken_over() {
         let (_, disk) = disk();
         put(&disk, "log/1");
-        assert!(matches!(
-            open_identity(&disk, "cluster", MemberId(7)),
-            Err(IdentityError::NotEmpty(_))
-        ));
+        let found = open(&disk, 7);
+        assert_eq!((found.id, found.fresh), (MemberId(0), false));
+        assert!(found.damage.is_some_and(|why| why.contains("`log`")));
+        assert!(!exists(&*disk, paths::IDENTITY), "none was drawn");
     }
 
     #[test]
@@ -377,7 +381,7 @@ mod tests {
             put(&disk, "log/segment");
             mark_removed(&*disk, MemberId(1)).unwrap();
             mem.fail_after(Some(rng.u64(..200)));
-            let _ = open_identity(&disk, "cluster", MemberId(2));
+            let _ = open_identity(&disk, "cluster", MemberId(2), &[]);
             mem.crash(&mut rng);
             let id = open(&disk, 3).id;
             assert!(id == MemberId(2) || id == MemberId(3), "seed {seed}");

@@ -157,6 +157,9 @@ pub enum Refused {
     /// The disk already knows another identity or group than a bootstrap names.
     #[error("{0}")]
     Bootstrap(String),
+    /// The identity to be added was removed before.
+    #[error("{0} was removed from the group, and no identity is used twice")]
+    Removed(MemberId),
     /// The member cannot be trusted any more, or was removed.
     #[error("{0}")]
     OutOfService(String),

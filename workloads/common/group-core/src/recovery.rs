@@ -9,6 +9,7 @@ use quorate_store::{
 };
 
 use crate::GroupId;
+use crate::compaction::Compaction;
 use crate::config::{Config, ConfigError};
 use crate::group::Start;
 use crate::identity::{self, Identity, IdentityError};
@@ -189,6 +190,7 @@ fn start(
     let removed = install::removed(store, group)?;
     let (vote, log_start, entries) = log.finish().map_err(in_group)?;
     let configuration = meta.applied.configuration.clone();
+    let compaction = Compaction::recovered(meta.applied.index, &entries, config);
     let restored = Restored {
         vote,
         log_start,
@@ -202,6 +204,7 @@ fn start(
         configuration,
         removed,
         log_start,
+        compaction,
     })
 }
 

@@ -35,8 +35,7 @@ pub struct Restored {
 pub enum RestoreError {
     /// Entries between the state and the log are missing: one of them is not of this disk.
     #[error(
-        "the log begins after index {log_start}, but the state has applied only {applied}: entries are lost; \
-         remove this member and add a new one"
+        "the log begins after index {log_start}, but the state has applied only {applied}: entries are lost"
     )]
     Gap {
         /// Where the log begins.
@@ -45,9 +44,7 @@ pub enum RestoreError {
         applied: Index,
     },
     /// The entries are not consecutive.
-    #[error(
-        "the log holds index {found} where {expected} should stand; remove this member and add a new one"
-    )]
+    #[error("the log holds index {found} where {expected} should stand")]
     Hole {
         /// What should come.
         expected: Index,
@@ -55,9 +52,7 @@ pub enum RestoreError {
         found: Index,
     },
     /// Terms never fall along a log.
-    #[error(
-        "term {term} at index {index} is lower than the one before; remove this member and add a new one"
-    )]
+    #[error("term {term} at index {index} is lower than the one before")]
     TermFalls {
         /// Where.
         index: Index,
@@ -65,7 +60,7 @@ pub enum RestoreError {
         term: Term,
     },
     /// Index 0 stands for the empty log and has no term; terms begin at 1.
-    #[error("index {index} cannot have term {term}; remove this member and add a new one")]
+    #[error("index {index} cannot have term {term}")]
     Impossible {
         /// Where.
         index: Index,

@@ -7,17 +7,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use quorate_group::Disks;
-use quorate_group_core::open_identity;
+use quorate_group_core::{Identity, open_identity};
 use quorate_raft::MemberId;
 use quorate_rocks::{RocksOptions, RocksStore};
-use quorate_store::{Disk, FileSystem, MapStore, RealFs, StateError, StateStore};
+use quorate_store::{Disk, MapStore, RealFs, StateError, StateStore};
 
 use crate::settings::MemberSettings;
 
 /// The folder of the state store.
 const STATE: &str = "state";
-/// The file that makes a folder a member's.
-const IDENTITY: &str = "identity";
 
 /// The opened data folder.
 pub struct Data {
@@ -37,29 +35,15 @@ pub fn open(settings: &MemberSettings) -> anyhow::Result<Data> {
         )
     })?;
     let lock = lock(dir)?;
-    let foreign = !disk.list(Path::new(STATE))?.is_empty()
-        && !disk
-            .list(Path::new(""))?
-            .iter()
-            .any(|name| name == IDENTITY);
-    if foreign {
-        bail!(
-            "data-dir: {} holds `{STATE}` but no identity: it is not a member's, or lost its identity; use an empty folder",
-            dir.display()
-        );
-    }
     let disk = seam(disk);
     let drawn = MemberId(fastrand::u64(1..));
-    let mut identity = open_identity(&disk, &settings.cluster, drawn)
+    let mut identity = open_identity(&disk, &settings.cluster, drawn, &[STATE])
         .with_context(|| format!("data-dir: {}", dir.display()))?;
     if let Some(removed) = identity.set_aside {
         tracing::info!(%removed, new = %identity.id, "the earlier identity was removed from its group: its data was set aside, this is a new member");
     }
-    let store: Arc<dyn StateStore> = match RocksStore::open(
-        &dir.join(STATE),
-        &RocksOptions::default(),
-    ) {
-        Ok(store) => Arc::new(store),
+    let store: Arc<dyn StateStore> = match open_store(&dir.join(STATE), &identity) {
+        Ok(store) => store,
         Err(StateError::Corrupt(why)) => {
             // The member still starts, to say so: it neither votes nor serves, and is replaced.
             let why = format!(
@@ -81,6 +65,15 @@ pub fn open(settings: &MemberSettings) -> anyhow::Result<Data> {
         },
         _lock: lock,
     })
+}
+
+/// Without an identity nothing says that the folder is a member's: it is left as it is.
+fn open_store(dir: &Path, identity: &Identity) -> Result<Arc<dyn StateStore>, StateError> {
+    if identity.damage.is_some() {
+        return Ok(Arc::new(MapStore::default()));
+    }
+    let store = RocksStore::open(dir, &RocksOptions::default())?;
+    Ok(Arc::new(store))
 }
 
 /// Two processes on one log would destroy it.

@@ -1,7 +1,7 @@
 //! What clients and administrators ask of a group.
 
 use bytes::Bytes;
-use quorate_raft::{Change, Index, Input as CoreInput, MemberId, Refusal, Role, Ticket};
+use quorate_raft::{Change, Index, Input as CoreInput, MemberId, Role, Ticket};
 
 use super::Group;
 use crate::command::{Body, Command};
@@ -180,7 +180,7 @@ impl Group {
         {
             // Whoever was removed before it knew the group's members asks none of them, so nobody has told it yet.
             round.send(*id, contact.clone(), PeerBody::YouWereRemoved, None);
-            return Err(Refused::Raft(Refusal::AlreadyMember(*id)));
+            return Err(Refused::Removed(*id));
         }
         let ticket = self.admit(Origin::Client(ticket), Kind::Change, 0, round)?;
         self.core(

@@ -31,6 +31,8 @@ pub(crate) struct Start {
     pub removed: BTreeSet<MemberId>,
     /// Where its log durably begins.
     pub log_start: Position,
+    /// What the log holds for members that lag.
+    pub compaction: Compaction,
 }
 
 pub(crate) struct Group {
@@ -70,9 +72,10 @@ impl Group {
             configuration,
             removed,
             log_start,
+            compaction,
         } = start;
         Self {
-            compaction: Compaction::new(raft.applied()),
+            compaction,
             gone: removed.contains(&id),
             seen: Seen::new(raft.term()),
             raft,

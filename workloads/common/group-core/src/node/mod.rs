@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use quorate_raft::{Body, Index, MemberId, Now, Raft, Restored, Ticket, WriteId};
 
 use crate::GroupId;
+use crate::compaction::Compaction;
 use crate::config::Config;
 use crate::group::{Group, Start};
 use crate::io::{Durable, Effect, Input, Refused, Reply, Request, Task, TaskResult};
@@ -197,6 +198,7 @@ impl Node {
         };
         let start = Start {
             log_start: raft.log_start(),
+            compaction: Compaction::new(raft.applied()),
             raft,
             configuration,
             removed: BTreeSet::new(),

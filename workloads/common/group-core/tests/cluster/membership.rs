@@ -64,10 +64,7 @@ fn a_removed_member_stands_aside_and_comes_back_as_another() {
     ));
     net.run_for(Duration::from_millis(50));
     let change = Change::AddLearner(old, net.members[removed].contact());
-    assert_eq!(
-        net.change(change),
-        Reply::Refused(Refused::Raft(Refusal::AlreadyMember(old)))
-    );
+    assert_eq!(net.change(change), Reply::Refused(Refused::Removed(old)));
     let new = net.restart(removed);
     assert_ne!(new, old);
     assert_eq!(net.members[removed].identity.set_aside, Some(old));

@@ -241,7 +241,7 @@ impl Member {
         let (fs, gauges) = CountingFs::new(RealFs::open(&self.dir).unwrap());
         let disk: Disk = Arc::new(fs);
         let drawn = MemberId(fastrand::u64(1..));
-        let identity = open_identity(&disk, &cluster, drawn).unwrap();
+        let identity = open_identity(&disk, &cluster, drawn, &[]).unwrap();
         if identity.fresh {
             self.store = MapStore::default();
         }

@@ -82,7 +82,7 @@ pub fn too_large(field: &str, limit_name: &str, limit: usize) -> Refusal {
 
 /// 429: a queue is full.
 pub fn busy(what: &str) -> Refusal {
-    let detail = format!("Too much is waiting: {what}. Nothing was done; try again later.");
+    let detail = format!("No more is taken on now: {what}. Nothing was done; try again later.");
     Refusal::new(StatusCode::TOO_MANY_REQUESTS, "busy", "Busy", detail).retry_after(AFTER_QUEUE)
 }
 
@@ -161,6 +161,12 @@ pub fn refused(refused: Refused, leader: Option<String>) -> Refusal {
                 "This member does not belong to group {group} yet. Use another member, or wait until it was added."
             );
             unavailable("no-group", "No group", detail, AFTER_ELECTION)
+        }
+        Refused::Removed(_) => {
+            let detail = format!(
+                "{refused}. Nothing was done. Give the member an empty disk: it draws a new identity."
+            );
+            conflict("identity-removed", "Identity removed", detail)
         }
         Refused::Bootstrap(why) => conflict("bootstrap-refused", "Bootstrap refused", why),
         Refused::OutOfService(why) => {

@@ -187,6 +187,34 @@ async fn a_damaged_identity_is_said_and_takes_part_in_nothing() {
 }
 
 #[tokio::test]
+async fn a_lost_identity_is_said_and_no_other_is_drawn_over_the_data() {
+    for kept in [&["log", "state"][..], &["state"]] {
+        let mut cluster = Cluster::group(1, &[]).await;
+        let member = &mut cluster.members[0];
+        member.stop(Signal::TERM).await;
+        for entry in std::fs::read_dir(&member.dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if kept.contains(&name) {
+                continue;
+            }
+            match path.is_dir() {
+                true => std::fs::remove_dir_all(&path).unwrap(),
+                false => std::fs::remove_file(&path).unwrap(),
+            }
+        }
+        member.start();
+        let status = until_damaged(member).await;
+        let reason = status.reason.unwrap();
+        assert!(
+            reason.contains("no identity") && reason.contains("give it an empty folder"),
+            "{reason}"
+        );
+        assert!(!member.dir.join("identity").exists());
+    }
+}
+
+#[tokio::test]
 async fn a_disk_without_room_for_the_log_is_told_at_the_start() {
     let mut cluster = Cluster::prepare(1, &[]);
     let member = &mut cluster.members[0];

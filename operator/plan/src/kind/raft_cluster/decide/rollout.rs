@@ -141,13 +141,8 @@ fn previous_is_back(view: &View<'_>, ordinal: i32) -> Result<(), Refusing> {
                     .unwrap_or("it has no pod at the new revision")
             ));
         };
-        if let Some(version) = &view.desired.valid.release().version
-            && *version != status.version
-        {
-            return wait(format!(
-                "{pod} reports version {}, not {version}: the image is not what its name says",
-                status.version
-            ));
+        if let Some(why) = other_version(view, &member) {
+            return wait(format!("{pod} {why}"));
         }
         if !is_healthy(view, &member) && status.state != MemberState::Empty {
             return wait(format!("{pod} is back, but not caught up"));
@@ -175,7 +170,17 @@ fn is_late(view: &View<'_>, member: &Member<'_>) -> bool {
     let old_enough = member
         .age(view.now)
         .is_some_and(|age| age > super::PATIENCE);
-    old_enough && is_at_update(view, member) && !is_healthy(view, member)
+    let arrived = is_healthy(view, member) && other_version(view, member).is_none();
+    old_enough && is_at_update(view, member) && !arrived
+}
+
+/// A binary of another version than the one specified.
+pub(super) fn other_version(view: &View<'_>, member: &Member<'_>) -> Option<String> {
+    let wanted = view.desired.valid.release().version.as_ref()?;
+    let version = &member.status?.version;
+    (version != wanted).then(|| {
+        format!("reports version {version}, not {wanted}: the image is not what its name says")
+    })
 }
 
 /// A pod that is not healthy, whose revision nothing will bring back: a broken upgrade that was reverted or replaced.

@@ -190,24 +190,24 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     }
     if let Some(ordinal) = draft.stopped {
         let (pod, member) = (view.pod_name(ordinal), view.member(ordinal));
-        let why = member.silence.unwrap_or("it does not catch up");
+        let wrong = rollout::other_version(view, &member).map(|why| format!("it {why}"));
+        let why = wrong
+            .as_deref()
+            .or(member.silence)
+            .unwrap_or("it does not catch up");
         let words = format!(
             "the upgrade stopped at {pod}: {why}. See its log; go back to the earlier spec, or correct it"
         );
         return Some((Reason::UpgradeStopped, words));
     }
-    let problem = problem(view, DISK_FULL, Reason::DiskFull)
-        .or_else(|| problem(view, BAD_CERTIFICATES, Reason::BadCertificates));
-    if problem.is_some() {
-        return problem;
+    let found = problem(view, DISK_FULL, Reason::DiskFull)
+        .or_else(|| bad_certificates(view))
+        .or_else(|| not_starting(view));
+    if found.is_some() {
+        return found;
     }
     let Some(lead) = view.lead.as_ref().filter(|_| is_formed) else {
-        return is_formed.then(|| {
-            (
-                Reason::NoLeader,
-                "no member leads with a quorum behind it".to_owned(),
-            )
-        });
+        return is_formed.then(|| (Reason::NoLeader, without_leader(view)));
     };
     let unhealthy: Vec<_> = lead
         .voters()
@@ -225,6 +225,56 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         Reason::MemberUnavailable,
         format!("not healthy, or not caught up: {}", names.join(", ")),
     ))
+}
+
+fn bad_certificates(view: &View<'_>) -> Option<(Reason, String)> {
+    let (reason, words) = problem(view, BAD_CERTIFICATES, Reason::BadCertificates)?;
+    let tls = view.desired.resource.spec.tls.as_ref();
+    let secret = tls.map_or("", |tls| &tls.secret_name);
+    Some((reason, format!("correct the Secret {secret}: {words}")))
+}
+
+/// A pod that says why it cannot start: what it says while it is only on its way is no trouble.
+fn not_starting(view: &View<'_>) -> Option<(Reason, String)> {
+    const ON_ITS_WAY: [&str; 4] = [
+        "ContainerCreating",
+        "PodInitializing",
+        "Restarting",
+        "Stopped",
+    ];
+    view.members.values().find_map(|member| {
+        let status = member.pod?.status.as_ref()?;
+        let mut containers = status.container_statuses.iter().flatten();
+        let (reason, message) = containers.find_map(|container| {
+            let waiting = container.state.as_ref()?.waiting.as_ref()?;
+            let reason = waiting.reason.as_deref()?;
+            let message = waiting.message.as_deref().unwrap_or("see its log");
+            (!ON_ITS_WAY.contains(&reason)).then_some((reason, message))
+        })?;
+        let pod = view.pod_name(member.ordinal);
+        Some((
+            Reason::PodNotStarting,
+            format!("{pod} does not start: {reason}: {message}"),
+        ))
+    })
+}
+
+/// What a person must know where the operator can do nothing.
+fn without_leader(view: &View<'_>) -> String {
+    let empty = view
+        .members
+        .values()
+        .filter(|member| member.state() == Some(MemberState::Empty));
+    let names: Vec<_> = empty.map(|member| view.pod_name(member.ordinal)).collect();
+    let words = "no member leads with a quorum behind it";
+    if names.is_empty() {
+        return words.to_owned();
+    }
+    format!(
+        "{words}, and the disk of {} is empty. Without a quorum nobody can take the lost members' places: bring back the \
+         volumes of enough members, or delete the resource and its claims and begin anew",
+        names.join(", ")
+    )
 }
 
 /// The first member that tells of such a problem.

@@ -374,6 +374,30 @@ fn ready_is_said_only_of_what_is_as_specified() {
 }
 
 #[test]
+fn an_upgrade_to_an_image_of_another_version_stops_and_says_so() {
+    for (version, degraded) in [
+        ("9.9.9", ("True", "UpgradeStopped")),
+        ("1.0.0", ("False", "Healthy")),
+    ] {
+        let mut upgraded = Situation::formed_of(3, json!({ "version": version }));
+        upgraded.outdate([0, 1]);
+        upgraded.set_partition(2);
+        let (status, reason) = upgraded.condition("Degraded");
+        assert_eq!((&*status, &*reason), degraded, "{version}");
+    }
+}
+
+#[test]
+fn a_pod_that_cannot_start_is_told_with_its_reason() {
+    let mut formed = Situation::formed(3);
+    formed.crash_loop(1);
+    assert_eq!(
+        formed.condition("Degraded"),
+        ("True".into(), "PodNotStarting".into())
+    );
+}
+
+#[test]
 fn certificates_that_cannot_be_used_are_said_while_the_group_serves() {
     let mut renewed = Situation::formed(3);
     renewed.ail(1, BAD_CERTIFICATES);

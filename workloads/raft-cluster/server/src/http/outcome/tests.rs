@@ -339,6 +339,7 @@ fn changes_of_the_configuration() {
         (Refused::Raft(Raft::NoSuccessor), 409, "no-successor"),
         (Refused::Raft(Raft::NotLeader(None)), 503, "no-leader"),
         (Refused::Raft(Raft::NotReady), 503, "no-leader"),
+        (Refused::Removed(MemberId(1)), 409, "identity-removed"),
         (
             Refused::Bootstrap("another disk".into()),
             409,

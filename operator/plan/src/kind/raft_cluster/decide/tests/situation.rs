@@ -48,7 +48,13 @@ impl Situation {
 
     /// So many healthy voters, led by `demo-0`, all at the newest revision.
     pub fn formed(members: i32) -> Self {
+        Self::formed_of(members, json!({}))
+    }
+
+    /// The same with this in the spec; the members report version 1.0.0.
+    pub fn formed_of(members: i32, spec: Value) -> Self {
         let mut formed = Self::nothing();
+        formed.resource["spec"] = spec;
         formed.resource["spec"]["members"] = json!(if members == 2 { 3 } else { members });
         formed.resource["status"] =
             json!({ "group": { "id": 1, "incarnation": "id-0", "formed": true } });
@@ -263,7 +269,7 @@ impl Situation {
         self.crash_loop(ordinal);
     }
 
-    fn crash_loop(&mut self, ordinal: i32) {
+    pub fn crash_loop(&mut self, ordinal: i32) {
         let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
         let status = json!({ "containerStatuses": [{
             "name": "member", "image": "", "imageID": "", "ready": false, "restartCount": 4,
