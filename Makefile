@@ -1,4 +1,4 @@
-# Two commands do everything; `make help` lists the rest.
+# What the README names; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up test e2e gen bench fmt

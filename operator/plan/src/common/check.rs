@@ -83,7 +83,7 @@ pub(crate) fn is_image(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-._/:@".contains(c))
 }
 
-/// `^[-a-zA-Z0-9_=,:.]+$`
+/// Levels, each after `MODULE=` or alone: `^([a-zA-Z0-9_:]+=)?LEVEL(,([a-zA-Z0-9_:]+=)?LEVEL)*$`
 pub(crate) fn is_log_filter(text: &str) -> bool {
     let is_module = |text: &str| {
         !text.is_empty()
