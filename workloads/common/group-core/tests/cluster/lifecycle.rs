@@ -203,6 +203,30 @@ fn state_that_is_lost_or_a_log_that_is_lost_is_damage() {
     assert_eq!(net.state("a"), MemberState::Damaged);
 }
 
+#[test]
+fn segments_that_are_lost_are_damage_whatever_the_state_has_applied() {
+    for keep in [0, 1] {
+        let mut net = Net::group_of(1, |_| {});
+        for _ in 0..300 {
+            net.answer("a", None, "add x 5");
+        }
+        assert_eq!(net.call("a", Request::Snapshot), Reply::Done);
+        net.crash("a");
+        let disk = &net.members["a"].disk;
+        let folder = Path::new("log");
+        let mut segments = disk.list(folder).unwrap();
+        segments.retain(|name| name.ends_with(".log"));
+        assert!(segments.len() > keep);
+        for segment in &segments[keep..] {
+            disk.remove(&folder.join(segment)).unwrap();
+        }
+        net.start("a");
+        assert_eq!(net.state("a"), MemberState::Damaged, "{keep} were kept");
+        let reason = net.node("a").reason().unwrap();
+        assert!(reason.contains("the segment is missing"), "{reason}");
+    }
+}
+
 /// The identity alone is left: it voted and acknowledged, and no longer knows what.
 #[test]
 fn an_identity_that_has_lost_log_and_state_is_damaged_but_not_one_that_never_had_any() {

@@ -13,10 +13,11 @@
 //!
 //! Any other damage in the last segment is a **torn tail** and is cut. What cannot be told from a tear: damage to
 //! frames that were synced, but after which nothing more was written. [`SegmentLog::proven`] is the border,
-//! [`SegmentLog::close`] moves it to the end. Nor can the loss of the whole last segment, or of the whole folder, be
-//! seen from here: the caller's identity file and its state store's applied index can show it.
+//! [`SegmentLog::close`] moves it to the end. The loss of the last segments shows, since [`newest`] names the last one;
+//! that of the whole folder cannot be seen from here: the caller's identity file and its state store can show it.
 
 mod frame;
+mod newest;
 mod recover;
 mod segment;
 #[cfg(test)]
@@ -188,6 +189,8 @@ impl SegmentLog {
             checkpoint,
         );
         let new = self.check_log(made)?;
+        let named = newest::write(&*self.disk, &self.dir, number);
+        self.check_log(named)?;
         self.sizes.insert(self.current, self.end);
         self.current = number;
         self.enter(new);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::segment::{self, Header};
-use super::{LogError, LogOptions, Position, Recovered, SegmentLog, TornTail, Visit, frame};
+use super::{
+    LogError, LogOptions, Position, Recovered, SegmentLog, TornTail, Visit, frame, newest,
+};
 use crate::fs::{Disk, File};
 
 pub(super) fn open(
@@ -15,6 +17,7 @@ pub(super) fn open(
 ) -> Result<(SegmentLog, Recovered), LogError> {
     let mut recovered = Recovered::default();
     let numbers = prepare(&disk, &dir)?;
+    let newest = newest::check(&*disk, &dir, numbers.last().copied().unwrap_or(0))?;
     let mut sizes = BTreeMap::new();
     let mut last = None;
     let mut headers = BTreeMap::new();
@@ -34,6 +37,9 @@ pub(super) fn open(
         Some((number, segment)) => (number, segment.settle(sizes[&number], &mut recovered)?),
         None => (1, segment::make(&disk, &dir, &options, 1, 0, &[])?),
     };
+    if newest != Some(current) {
+        newest::write(&*disk, &dir, current)?;
+    }
     let mut log = SegmentLog {
         disk,
         dir,

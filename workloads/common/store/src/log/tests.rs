@@ -239,6 +239,75 @@ fn missing_and_foreign_files_are_told() {
 }
 
 #[test]
+fn the_loss_of_the_last_segments_is_told() {
+    let disk = MemFs::default();
+    let (mut log, ..) = open(&disk).unwrap();
+    append(&mut log, &[b"one"]);
+    for _ in 0..3 {
+        log.roll(&[]).unwrap();
+    }
+    disk.kill();
+    for number in (1..=4).rev() {
+        disk.remove(&segment::path(Path::new(DIR), number)).unwrap();
+        let Err(LogError::Corrupt { file, why, .. }) = open(&disk) else {
+            panic!("the loss of segment {number} was not told")
+        };
+        assert!(
+            file.ends_with("00000000000000000004.log") && why.contains("missing"),
+            "{file}: {why}"
+        );
+    }
+}
+
+#[test]
+fn the_loss_of_the_file_that_names_the_newest_segment_is_told() {
+    let disk = MemFs::default();
+    let (mut log, ..) = open(&disk).unwrap();
+    log.roll(&[]).unwrap();
+    disk.kill();
+    disk.remove(Path::new("log/newest")).unwrap();
+    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
+}
+
+/// A crash at any write, sync or rename of a roll, then another after more was acknowledged: all of it is there, and
+/// the segment's loss is told.
+#[test]
+fn a_crash_amid_a_roll_leaves_a_log_whose_last_segment_is_known() {
+    let (mut rolled, mut not) = (0, 0);
+    for seed in 0..400 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let disk = MemFs::default();
+        let (mut log, ..) = open(&disk).unwrap();
+        append(&mut log, &[b"before"]);
+        log.sync().unwrap();
+        match rng.bool() {
+            true => disk.fail_after(Some(rng.u64(..400))),
+            false => disk.fail_syncs(1),
+        }
+        let _ = log.roll(&[]);
+        disk.fail_after(None);
+        disk.fail_syncs(0);
+        disk.crash(&mut rng);
+        let (mut log, _, seen) = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(records(&seen), [b"before"], "seed {seed}");
+        append(&mut log, &[b"after"]);
+        log.sync().unwrap();
+        disk.crash(&mut rng);
+        let (log, _, seen) = open(&disk).unwrap();
+        assert_eq!(records(&seen), [&b"before"[..], b"after"], "seed {seed}");
+        let last = log.segment();
+        if last == 2 {
+            rolled += 1;
+        } else {
+            not += 1;
+        }
+        disk.remove(&segment::path(Path::new(DIR), last)).unwrap();
+        assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
+    }
+    assert!(rolled > 20 && not > 20, "{rolled} {not}");
+}
+
+#[test]
 fn a_shortened_file_is_told() {
     let disk = MemFs::default();
     let (mut log, ..) = open(&disk).unwrap();
