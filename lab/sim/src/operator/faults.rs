@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodStatus;
-use quorate_model::ordinal;
-use quorate_plan::raft_cluster::{INCARNATION, REMOVED};
+use quorate_plan::raft_cluster::INCARNATION;
 use quorate_wire::MemberState;
 use serde_json::Value;
 
@@ -167,8 +166,9 @@ impl World {
         })
     }
 
-    /// Whether a founder that is said to be asked has no disk any more, though there is no group: its loss was not seen
-    /// yet. The operator cannot tell it from one that took writes, and leaves it to a person.
+    /// Whether a founder that was asked to form the group has lost its disk: more than the group survives, since the
+    /// founder is the only voter of what may be a group already. Nobody can tell whether it took writes, so it is left
+    /// to a person.
     pub(super) fn founder_is_gone(&self) -> bool {
         let asked = self
             .group_in_status()
@@ -178,8 +178,8 @@ impl World {
             && asked.is_some_and(|group| !disks.any(|disk| group["incarnation"] == text(disk.id)))
     }
 
-    /// Whether a claim tells of a founder whose disk is gone. With status, nobody knows any more that it was never
-    /// asked, and it is left to a person.
+    /// Whether a claim tells of a founder whose disk is gone, where status, which goes now, alone knew that it was never
+    /// asked: from then on it may have been the only voter of a group, whose loss is more than a group of one survives.
     fn mourns_founder(&self) -> bool {
         let mut claims = self.api.claims.values();
         let marked = claims.any(|claim| {
@@ -307,21 +307,7 @@ impl World {
         // Without any pod the controller takes the newest revision for the stable one: if that is broken, nobody
         // remembers another to come back at.
         self.beyond_survival |= replicas == 0 && self.newest_is_broken();
-        self.beyond_survival |= self.takes_half_removed(replicas);
         self.api.scale_set_by_hand(replicas);
-    }
-
-    /// Whether a voter's pod goes whose removal was asked for and not made: only the group counts on it, so that without
-    /// a leader to tell it is not made again.
-    fn takes_half_removed(&self, replicas: i32) -> bool {
-        let configuration = self.group.configuration();
-        let seats = configuration.iter().flat_map(|in_force| &in_force.seats);
-        let mut going = seats.filter(|seat| ordinal(NAME, &seat.name) >= Some(replicas));
-        going.any(|seat| {
-            let claims = self.api.claims.values();
-            let mut marks = claims.flat_map(|claim| claim.metadata.annotations.iter().flatten());
-            marks.any(|(key, id)| key == REMOVED && *id == text(seat.id))
-        })
     }
 
     /// Somebody asks the leader to add a member that was never made, perhaps under the name of one that was.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{Applied, Decision, Desired, Env, Invalid, Kind, Object, Objects, Observed, Stage};
 
 pub use build::{POOL, build};
-pub use decide::{FOUNDER, GROUP_MARK, INCARNATION, REMOVED};
+pub use decide::{FOUNDER, GROUP_MARK, INCARNATION, LEFT, REMOVED};
 pub use validate::{Members, ValidRaftCluster, unchangeable, validate};
 
 /// The kind.

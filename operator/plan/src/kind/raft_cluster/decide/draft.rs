@@ -132,6 +132,12 @@ impl Draft {
         }
     }
 
+    /// Whether marks of claims are being written, which the next observation is to show.
+    pub fn marks_claims(&self) -> bool {
+        let mut actions = self.actions.iter();
+        actions.any(|action| matches!(action, Action::MarkClaim { .. }))
+    }
+
     pub fn refuse(&mut self, (refusal, message): (Refusal, String)) {
         let refused = Refused { refusal, message };
         if !self.refusals.contains(&refused) {

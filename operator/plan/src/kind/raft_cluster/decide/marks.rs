@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use quorate_api::RetentionPolicy;
 
 use super::draft::Draft;
+use super::predicates::may_change;
 use super::view::{GROUP, Member, View};
 use crate::Action;
 
@@ -22,6 +23,10 @@ pub const FOUNDER: &str = "quorate.dev/founder";
 /// Annotation of a claim: the last identity on it that the group was asked to remove. It must never be added again.
 pub const REMOVED: &str = "quorate.dev/removed";
 
+/// Annotation of a claim: the identity on it that a leader has confirmed to have left the group, after it was asked to
+/// remove it. A removal that was only asked for may never be made.
+pub const LEFT: &str = "quorate.dev/left";
+
 pub(super) fn get<'a>(member: &Member<'a>, mark: &str) -> Option<&'a str> {
     member
         .claim?
@@ -35,7 +40,7 @@ pub(super) fn get<'a>(member: &Member<'a>, mark: &str) -> Option<&'a str> {
 /// Whether the claim says that the group counts on this member.
 pub(super) fn is_counted(member: &Member<'_>) -> bool {
     let id = get(member, INCARNATION);
-    get(member, GROUP_MARK).is_some() && id.is_some() && id != get(member, REMOVED)
+    get(member, GROUP_MARK).is_some() && id.is_some() && id != get(member, LEFT)
 }
 
 /// Brings every claim's marks up to date: whose data it holds, and whether it goes with the resource.
@@ -49,8 +54,16 @@ pub(super) fn update(view: &View<'_>, draft: &mut Draft) {
             annotations.insert(GROUP_MARK.to_owned(), GROUP.to_string());
             annotations.insert(INCARNATION.to_owned(), id.to_owned());
         }
+        if let Some(id) = has_left(view, member) {
+            annotations.insert(LEFT.to_owned(), id.to_owned());
+        }
         draft.actions.extend(mark(view, claim, annotations));
     }
+}
+
+fn has_left<'a>(view: &View<'_>, member: &Member<'a>) -> Option<&'a str> {
+    let id = get(member, INCARNATION).filter(|id| get(member, REMOVED) == Some(id))?;
+    (may_change(view).is_ok() && view.part(id).is_none()).then_some(id)
 }
 
 /// Sets marks on a claim, if any of them is not there yet.

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::Value;
 
-pub use marks::{FOUNDER, GROUP_MARK, INCARNATION, REMOVED};
+pub use marks::{FOUNDER, GROUP_MARK, INCARNATION, LEFT, REMOVED};
 
 use self::draft::{Draft, Phase, Reason};
 use self::predicates::may_work;

@@ -35,6 +35,10 @@ pub(super) fn scale(view: &View<'_>, draft: &mut Draft) -> Phase {
     let replicas = view.replicas().unwrap_or(wanted);
     if replicas > wanted {
         return match may_change(view) {
+            // Once its pod is gone, only its claim's marks tell that nobody counts on it any more.
+            Ok(_) if draft.marks_claims() => {
+                draft.busy(Reason::Scaling, "waiting to see the claims marked".into())
+            }
             Ok(_) => {
                 draft.pool.replicas = wanted;
                 draft.pool.partition = draft.pool.partition.min(wanted);

@@ -188,8 +188,45 @@ fn an_identity_that_was_removed_is_never_added_again() {
     situation.leave_configuration(2);
     situation.empty(2, "id-2");
     situation.annotate(2, super::REMOVED, "id-2");
+    situation.carry_out_marks();
     let step = "replicas 3 partition 0, delete claim data-demo-2, delete pod demo-2";
     assert_eq!(situation.step(), step);
+}
+
+#[test]
+fn a_removal_that_was_only_asked_for_leaves_the_member_counted() {
+    let mut situation = Situation::formed(3);
+    situation.annotate(2, super::REMOVED, "id-2");
+    assert_eq!(situation.step(), "replicas 3 partition 0");
+    situation.set_replicas(2);
+    situation.nobody_leads();
+    assert_eq!(situation.step(), "replicas 3 partition 0", "it comes back");
+}
+
+#[test]
+fn a_removal_that_is_not_committed_is_not_confirmed() {
+    let mut situation = Situation::formed(3);
+    situation.annotate(2, super::REMOVED, "id-2");
+    situation.leave_configuration(2);
+    situation.uncommit();
+    assert_eq!(situation.step(), "replicas 3 partition 0");
+}
+
+#[test]
+fn what_a_leader_confirms_to_have_left_is_marked_before_its_pod_goes_and_counted_no_more() {
+    let mut situation = Situation::formed(5);
+    situation.resource["spec"]["members"] = json!(3);
+    for ordinal in [3, 4] {
+        situation.annotate(ordinal, super::REMOVED, &format!("id-{ordinal}"));
+        situation.leave_configuration(ordinal);
+    }
+    let step = "replicas 5 partition 0, mark data-demo-3, mark data-demo-4";
+    assert_eq!(situation.step(), step);
+    situation.carry_out_marks();
+    assert_eq!(situation.step(), "replicas 3 partition 0");
+    situation.set_replicas(3);
+    situation.nobody_leads();
+    assert_eq!(situation.step(), "replicas 3 partition 0");
 }
 
 #[test]
