@@ -66,9 +66,11 @@ pub const LIMITS_ARE_POSITIVE: Rule = (
 /// Every entry is copied to every member in one message, and held in memory meanwhile.
 pub const LIMITS_ARE_BOUNDED: Rule = (
     "self.maxKeyBytes <= 32768 && self.maxValueBytes <= 8388608 && self.maxBatchBytes <= 8388608 && self.maxBatchOperations <= 10000 \
-     && self.maxPageEntries <= 100000 && self.maxPendingBytes <= 4294967295 && self.maxConnections <= 1048576",
+     && self.maxPageEntries <= 100000 && self.maxPendingBytes <= 4294967295 && self.maxConnections <= 1048576 \
+     && self.requestTimeoutMs <= 600000 && self.freeSpaceReserveBytes <= 1099511627776",
     "limits can be at most: maxKeyBytes 32768, maxValueBytes and maxBatchBytes 8388608 (8 MiB), maxBatchOperations 10000, \
-     maxPageEntries 100000, maxPendingBytes 4294967295, maxConnections 1048576",
+     maxPageEntries 100000, maxPendingBytes 4294967295, maxConnections 1048576, requestTimeoutMs 600000 (10 minutes), \
+     freeSpaceReserveBytes 1099511627776 (1 TiB)",
 );
 
 /// Else the largest request that is allowed could never be written.
