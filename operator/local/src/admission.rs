@@ -178,13 +178,11 @@ fn admit(
 /// What this host could not make of a resource is said before the resource is kept.
 fn runs_here(desired: &dyn AnyDesired) -> Result<(), StoreError> {
     for object in desired.build(&Stage::default()) {
-        let (kind, name) = (object.kind(), object.name().to_owned());
+        let what = format!("{} {}", object.kind(), object.name());
         let value = serde_json::to_value(&object)
-            .map_err(|error| StoreError::Invalid(format!("{kind} {name}: {error}")))?;
-        if let Some(unknown) = audit(&value).unknown.first() {
-            return Err(StoreError::Invalid(format!(
-                "{kind} {name}: this host does not know {unknown}; take it out of the resource (podOverrides?) or run it in Kubernetes"
-            )));
+            .map_err(|error| StoreError::Invalid(format!("{what}: {error}")))?;
+        if let Some(refusal) = audit(&value).refusal(&what) {
+            return Err(StoreError::Invalid(refusal));
         }
     }
     Ok(())

@@ -15,6 +15,17 @@ pub struct Audit {
     pub unknown: BTreeSet<String>,
 }
 
+impl Audit {
+    /// Why the object, called `what`, is refused, if it is.
+    #[must_use]
+    pub fn refusal(&self, what: &str) -> Option<String> {
+        let unknown = self.unknown.first()?;
+        Some(format!(
+            "{what}: this host does not know {unknown}; take it out of the resource (podOverrides?) or run it in Kubernetes"
+        ))
+    }
+}
+
 struct Rules {
     honoured: &'static [&'static str],
     ignored: &'static [&'static str],
@@ -243,6 +254,10 @@ mod tests {
                 "spec.template.spec.containers.resources"
             ])
         );
+        let refusal = audit.refusal("StatefulSet a").unwrap();
+        assert!(refusal.starts_with(
+            "StatefulSet a: this host does not know spec.template.spec.containers.lifecycle;"
+        ));
         assert_eq!(
             audit.unknown,
             set(&[
@@ -258,7 +273,7 @@ mod tests {
         let audit = audit(
             &json!({ "kind": "PodDisruptionBudget", "metadata": {}, "spec": { "maxUnavailable": 1 } }),
         );
+        assert!(audit.refusal("it").is_none());
         assert_eq!(audit.ignored.into_iter().collect::<Vec<_>>(), ["spec"]);
-        assert!(audit.unknown.is_empty());
     }
 }

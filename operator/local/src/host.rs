@@ -279,10 +279,8 @@ impl Host for LocalHost {
         let resource = resource_type_of(&value)
             .ok_or_else(|| Failure::Unavailable(format!("this host does not know {kind}")))?;
         let found = audit(&value);
-        if let Some(unknown) = found.unknown.first() {
-            return Err(Failure::Unavailable(format!(
-                "{kind} {name}: this host does not know {unknown}; take it out of the resource (podOverrides?) or run it in Kubernetes"
-            )));
+        if let Some(refusal) = found.refusal(&format!("{kind} {name}")) {
+            return Err(Failure::Unavailable(refusal));
         }
         if !found.ignored.is_empty() {
             let fields: Vec<_> = found.ignored.into_iter().collect();
