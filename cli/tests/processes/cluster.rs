@@ -278,6 +278,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// Ends the run after `result`; after a failure the members end at once, as they hold files of a disk that is
+    /// unmounted when this returns.
+    pub fn finish_after(self, result: Result<()>) -> Result<()> {
+        result.and_then(|()| self.finish())
+    }
+
     /// Ends the run: every key is read once more from every member, and the whole history judged.
     pub fn finish(mut self) -> Result<()> {
         self.wait_ready(DEADLINE)?;

@@ -89,12 +89,5 @@ fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() -> Result<()> {
         ensure!(read == ("200".into(), "before".into()), "{read:?}");
         Ok(())
     });
-    match result {
-        Ok(()) => cluster.finish(),
-        Err(error) => {
-            // The members hold files of the disk that is unmounted next.
-            drop(cluster);
-            Err(error)
-        }
-    }
+    cluster.finish_after(result)
 }

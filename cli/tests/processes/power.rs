@@ -52,14 +52,7 @@ fn lose_power(name: &str, binary: Option<&Path>) -> Result<()> {
         }
         Ok(())
     })();
-    match result {
-        Ok(()) => cluster.finish(),
-        Err(error) => {
-            // The members hold files of the disk that is unmounted next.
-            drop(cluster);
-            Err(error)
-        }
-    }
+    cluster.finish_after(result)
 }
 
 #[test]
