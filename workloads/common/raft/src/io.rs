@@ -230,6 +230,9 @@ pub enum Refusal {
     #[error("there is nobody to hand leadership to: it goes to another voter than the leader")]
     NoSuccessor,
     /// The identity is, or was, in the group: identities are never used twice.
-    #[error("{0} is already a member")]
+    #[error("{0} is, or was, a member of this group: an identity is added once")]
     AlreadyMember(MemberId),
+    /// The member to promote votes already.
+    #[error("{0} is a voter already")]
+    AlreadyVoter(MemberId),
 }

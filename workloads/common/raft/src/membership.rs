@@ -120,6 +120,9 @@ fn changed(current: &Configuration, change: &Change) -> Result<Configuration, Re
             next.contacts.insert(*id, contact.clone());
         }
         Change::Reconfigure { promote, remove } => {
+            if let Some(voter) = promote.iter().find(|id| current.voters.contains(id)) {
+                return Err(Refusal::AlreadyVoter(*voter));
+            }
             let stranger = promote
                 .iter()
                 .find(|id| !current.learners.contains(id) || remove.contains(id))
@@ -328,7 +331,7 @@ mod tests {
         };
         assert_eq!(
             refusal(&[2], &[]),
-            Refusal::NoSuchMember(MemberId(2)),
+            Refusal::AlreadyVoter(MemberId(2)),
             "a voter already"
         );
         assert_eq!(refusal(&[9], &[]), Refusal::NoSuchMember(MemberId(9)));

@@ -197,6 +197,7 @@ fn raft_refused(refusal: raft::Refusal, leader: Option<String>) -> Refusal {
         }
         raft::Refusal::NoSuccessor => conflict("no-successor", "No successor", detail),
         raft::Refusal::AlreadyMember(_) => conflict("already-member", "Already a member", detail),
+        raft::Refusal::AlreadyVoter(_) => conflict("already-voter", "Already a voter", detail),
         raft::Refusal::NoSuchMember(_) => Refusal::new(
             StatusCode::NOT_FOUND,
             "no-such-member",

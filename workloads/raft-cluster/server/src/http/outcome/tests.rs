@@ -336,6 +336,11 @@ fn changes_of_the_configuration() {
             409,
             "already-member",
         ),
+        (
+            Refused::Raft(Raft::AlreadyVoter(MemberId(1))),
+            409,
+            "already-voter",
+        ),
         (Refused::Raft(Raft::NoSuccessor), 409, "no-successor"),
         (Refused::Raft(Raft::NotLeader(None)), 503, "no-leader"),
         (Refused::Raft(Raft::NotReady), 503, "no-leader"),
