@@ -12,3 +12,4 @@ pub mod shutdown;
 pub mod stall;
 pub mod telemetry;
 pub mod tls;
+mod unreadable;

@@ -1,5 +1,6 @@
 //! Serving HTTP on a listener: a bounded number of connections, with or without TLS, drained at the end.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::problem::Refusal;
 use crate::stall::Impatient;
 use crate::tls::{Conn, Demand, Tls};
+use crate::unreadable::{Answered, Explained, Turn};
 
 /// Whoever has not sent the head of a first request within this time loses the connection. (In tests sooner.)
 const FIRST_HEAD: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
@@ -166,11 +168,20 @@ impl Server {
                 .max_concurrent_streams(MAX_STREAMS);
             let asked = AtomicBool::new(false);
             let routes = TowerToHyperService::new(routes);
+            let turn = Turn::default();
             let service = service_fn(|request| {
                 asked.store(true, Ordering::Relaxed);
-                routes.call(request)
+                let (answering, answer) = (turn.begin(), routes.call(request));
+                async {
+                    let mut answer = answer.await?;
+                    // axum counts the bytes of every body; of what was not modified the length would be that of what was.
+                    if answer.status() == StatusCode::NOT_MODIFIED {
+                        answer.headers_mut().remove(header::CONTENT_LENGTH);
+                    }
+                    Ok::<_, Infallible>(answer.map(|body| Answered::new(body, answering)))
+                }
             });
-            let conn = Impatient::new(conn, STALL);
+            let conn = Explained::new(Impatient::new(conn, STALL), turn.clone());
             let served = builder.serve_connection(TokioIo::new(conn), service);
             let mut served = pin!(watcher.watch(served));
             // hyper-util waits without end for the bytes that tell HTTP/1 from HTTP/2.
@@ -304,6 +315,122 @@ mod tests {
             ask(&mut kept).await.ends_with("hello"),
             "who has asked may be idle for longer"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_request_is_answered_with_a_problem() {
+        let hello = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        let (address, _stop, _server) = start(8, hello).await;
+        let long = "a".repeat(70 << 10);
+        let headers = "x: y\r\n".repeat(101);
+        for (head, status, word) in [
+            ("GET /\u{1} HTTP/1.1\r\n\r\n".into(), 400, "control byte"),
+            ("GET / HTTP/1.1\r\n: no name\r\n\r\n".into(), 400, "header"),
+            (format!("GET /{long} HTTP/1.1\r\n\r\n"), 414, "64 KiB"),
+            (
+                format!("GET / HTTP/1.1\r\n{headers}\r\n"),
+                431,
+                "100 headers",
+            ),
+            (
+                format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", long.repeat(20)),
+                431,
+                "400 KiB",
+            ),
+        ] {
+            for asked_before in [false, true] {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                if asked_before {
+                    assert!(ask(&mut stream).await.ends_with("hello"));
+                }
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+                assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+                for header in [
+                    "content-type: application/problem+json".to_owned(),
+                    format!("content-length: {}", body.len()),
+                ] {
+                    assert_eq!(head.matches(&header).count(), 1, "{header} in {answer}");
+                }
+                let problem: quorate_wire::Problem = serde_json::from_str(body).unwrap();
+                assert_eq!(problem.status, status);
+                assert!(problem.detail.contains(word), "{problem:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_modified_has_no_length() {
+        let unmodified = axum::routing::get(|| async { StatusCode::NOT_MODIFIED });
+        let (address, _stop, _server) = start(8, Router::new().route("/", unmodified)).await;
+        for method in ["GET", "HEAD"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = format!("{method} / HTTP/1.1\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(
+                answer.starts_with("HTTP/1.1 304") && !answer.contains("content-length"),
+                "{answer}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_looks_like_a_refusal_of_hyper_is_left_alone() {
+        const ALIKE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        let pieces = || async {
+            let (mut sender, body) = tokio::io::duplex(1 << 10);
+            tokio::spawn(async move {
+                for _ in 0..3 {
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    sender.write_all(ALIKE.as_bytes()).await.unwrap();
+                }
+            });
+            let length = [(header::CONTENT_LENGTH, (ALIKE.len() * 3).to_string())];
+            (length, axum::body::Body::new(Pieces(body)))
+        };
+        let refused = || async { StatusCode::BAD_REQUEST };
+        let routes = Router::new()
+            .route("/", axum::routing::get(pieces))
+            .route("/refused", axum::routing::get(refused));
+        let (address, _stop, _server) = start(8, routes).await;
+        for (path, end) in [("/", ALIKE.repeat(3)), ("/refused", "\r\n\r\n".to_owned())] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(
+                answer.ends_with(&end) && !answer.contains("problem"),
+                "{answer}"
+            );
+        }
+    }
+
+    /// A body of what arrives, piece by piece.
+    struct Pieces(tokio::io::DuplexStream);
+
+    impl hyper::body::Body for Pieces {
+        type Data = hyper::body::Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<std::io::Result<hyper::body::Frame<Self::Data>>>> {
+            let mut piece = [0; 1 << 10];
+            let mut piece = tokio::io::ReadBuf::new(&mut piece);
+            std::task::ready!(tokio::io::AsyncRead::poll_read(
+                std::pin::Pin::new(&mut self.0),
+                cx,
+                &mut piece
+            ))?;
+            let piece = hyper::body::Bytes::copy_from_slice(piece.filled());
+            std::task::Poll::Ready((!piece.is_empty()).then(|| Ok(hyper::body::Frame::data(piece))))
+        }
     }
 
     #[tokio::test]
