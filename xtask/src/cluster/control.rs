@@ -92,7 +92,7 @@ pub fn start_rest(place: &Place, binaries: &Binaries, replaced: &Replacements) -
         }
         None => {
             let program = binaries.path("kube-scheduler")?;
-            process::start(place, "scheduler", &program, &scheduler(place))?;
+            process::start(place, "scheduler", &program, &secured(place, "scheduler"))?;
         }
     }
     let corefile = place.state().join("Corefile");
@@ -174,19 +174,8 @@ fn audit_policy() -> serde_json::Value {
 fn controller_manager(place: &Place) -> Vec<String> {
     let certificates = place.certificates();
     let file = |name: &str| certificates.join(name).display().to_string();
-    let kubeconfig = place.kubeconfig("controller-manager");
-    let kubeconfig = kubeconfig.display();
-    vec![
-        format!("--bind-address={HOST}"),
-        format!("--kubeconfig={kubeconfig}"),
-        format!("--authentication-kubeconfig={kubeconfig}"),
-        format!("--authorization-kubeconfig={kubeconfig}"),
-        format!(
-            "--cert-dir={}",
-            certificates.join("controller-manager").display()
-        ),
-        // It is alone, and an election costs seconds.
-        "--leader-elect=false".into(),
+    let mut arguments = secured(place, "controller-manager");
+    arguments.extend([
         "--use-service-account-credentials=true".into(),
         format!(
             "--service-account-private-key-file={}",
@@ -199,21 +188,21 @@ fn controller_manager(place: &Place) -> Vec<String> {
         "--node-monitor-period=2s".into(),
         // Half of the default: tests wait for it.
         "--node-monitor-grace-period=20s".into(),
-    ]
+    ]);
+    arguments
 }
 
-fn scheduler(place: &Place) -> Vec<String> {
-    let kubeconfig = place.kubeconfig("scheduler");
+/// What every client of the API server with a port of its own is told.
+fn secured(place: &Place, user: &str) -> Vec<String> {
+    let kubeconfig = place.kubeconfig(user);
     let kubeconfig = kubeconfig.display();
     vec![
         format!("--bind-address={HOST}"),
         format!("--kubeconfig={kubeconfig}"),
         format!("--authentication-kubeconfig={kubeconfig}"),
         format!("--authorization-kubeconfig={kubeconfig}"),
-        format!(
-            "--cert-dir={}",
-            place.certificates().join("scheduler").display()
-        ),
+        format!("--cert-dir={}", place.certificates().join(user).display()),
+        // It is alone, and an election costs seconds.
         "--leader-elect=false".into(),
     ]
 }
