@@ -6,6 +6,7 @@ mod bench;
 mod cluster;
 // Not `gen`, which is a keyword now.
 mod generate;
+mod say;
 mod variants;
 
 use std::path::PathBuf;

@@ -5,7 +5,6 @@ mod load;
 mod probe;
 mod usage;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,6 +15,8 @@ use quorate_world::{ClientOptions, Clients, Up, signal};
 use rustix::process::Signal;
 
 use load::{Load, Pace, Report};
+
+use crate::say::say;
 
 const KIND: &str = "raftclusters";
 const NAME: &str = "demo";
@@ -79,7 +80,7 @@ impl Out {
     fn line(&mut self, line: &str) -> Result<()> {
         self.0 += line;
         self.0.push('\n');
-        Ok(writeln!(std::io::stdout(), "{line}")?)
+        say(line)
     }
 }
 
