@@ -55,6 +55,7 @@ const STATEFUL_SET: Rules = Rules {
         "spec.template.metadata",
         "spec.template.spec.containers.name",
         "spec.template.spec.containers.image",
+        "spec.template.spec.containers.command",
         "spec.template.spec.containers.args",
         "spec.template.spec.containers.env.name",
         "spec.template.spec.containers.env.value",

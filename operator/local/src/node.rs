@@ -13,7 +13,7 @@ use crate::images::Images;
 use crate::launch::PodFiles;
 use crate::members::Members;
 use crate::network::Subnet;
-use crate::resources::{resource_type, resource_types};
+use crate::resources::resource_types;
 use crate::state_dir::StateDir;
 use crate::store::{ObjectKey, Store};
 
@@ -127,30 +127,12 @@ impl Node {
     /// The binary that a pod's image stands for.
     pub(crate) fn program(&self, pod: &Pod) -> anyhow::Result<PathBuf> {
         let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
-        let image = container
-            .and_then(|container| container.image.as_deref())
-            .unwrap_or_default();
-        let value = serde_json::to_value(pod)?;
-        let binary = self.kind_binary(&value).ok_or_else(|| {
-            anyhow::anyhow!("the pod belongs to no resource that this `quorate` knows")
-        })?;
-        Ok(self.images.resolve(image, binary)?)
-    }
-
-    /// The own binary of the kind of resource that an object belongs to, by its chain of owners.
-    fn kind_binary(&self, object: &Value) -> Option<&'static str> {
-        let namespace = object["metadata"]["namespace"].as_str()?;
-        let owners = object["metadata"]["ownerReferences"].as_array()?;
-        let owner = owners.iter().find(|owner| owner["controller"] == true)?;
-        let resource = resource_type(owner["kind"].as_str()?)?;
-        match resource.custom {
-            Some(kind) => Some(kind.names().binary),
-            None => self.kind_binary(&self.store.get(&ObjectKey::new(
-                &resource.plural,
-                namespace,
-                owner["name"].as_str()?,
-            ))?),
-        }
+        let image = container.and_then(|container| container.image.as_deref());
+        let command = container.and_then(|container| container.command.as_deref());
+        let Some([binary]) = command else {
+            anyhow::bail!("the pod's command must be the name of a binary, without arguments");
+        };
+        Ok(self.images.resolve(image.unwrap_or_default(), binary)?)
     }
 
     /// The custom resources, with their sorts.

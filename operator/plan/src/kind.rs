@@ -26,7 +26,7 @@ pub trait Kind: Send + Sync + 'static {
         + Sync;
     /// The spec in types that cannot hold a bad value.
     type Valid: Send + Sync;
-    /// The name of the members' binary.
+    /// The name of the members' binary, which an image has on its PATH.
     const BINARY: &'static str;
     /// Fields of the status, at any depth, that move all the time: a change of these alone is seldom written.
     const VOLATILE: &'static [&'static str];
@@ -97,8 +97,6 @@ pub struct Names {
     pub singular: String,
     /// As `rcl`.
     pub short: Vec<String>,
-    /// The members' binary.
-    pub binary: &'static str,
 }
 
 /// A kind whose types were erased, for the registry.
@@ -152,7 +150,6 @@ impl<K: Kind> AnyKind for Erased<K> {
                 .singular
                 .unwrap_or_else(|| names.kind.to_ascii_lowercase()),
             short: names.short_names.unwrap_or_default(),
-            binary: K::BINARY,
         }
     }
 

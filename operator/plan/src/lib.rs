@@ -16,6 +16,7 @@ pub use action::*;
 pub use common::check::Checked;
 pub use common::identity::{CONFIG_HASH, INSTANCE, Identity, OWNER_UID};
 pub use common::overrides::FORBIDDEN_OVERRIDES;
+pub use common::pods::USER;
 pub use decision::*;
 pub use kind::*;
 pub use object::Object;

@@ -15,8 +15,8 @@ use super::identity::matching;
 const ZONE: &str = "topology.kubernetes.io/zone";
 const NODE: &str = "kubernetes.io/hostname";
 
-/// A user that no image has a name for: nothing of the node is ever its own.
-const NOBODY: i64 = 65532;
+/// The user, and group, of every pod of ours, which our image calls `nonroot`: nothing of the node is ever its own.
+pub const USER: i64 = 65532;
 
 /// Checks `spec.pods`.
 pub(crate) fn checked(pods: &Pods, faults: &mut Faults) -> Checked<Pods> {
@@ -112,9 +112,9 @@ pub(crate) fn pod_spec(
         affinity: Some(apart(selector)),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(NOBODY),
-            run_as_group: Some(NOBODY),
-            fs_group: Some(NOBODY),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
             // A recursive chown of a large volume at every start would keep a member away for minutes.
             fs_group_change_policy: Some("OnRootMismatch".into()),
             seccomp_profile: Some(SeccompProfile {

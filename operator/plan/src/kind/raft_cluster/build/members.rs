@@ -17,7 +17,8 @@ use quorate_api::Release;
 use super::{MEMBER, ValidRaftCluster, config, port, services};
 use crate::common::identity::{CONFIG_HASH, matching};
 use crate::common::{pods, storage};
-use crate::{Env, PoolStage, Template};
+use crate::raft_cluster::RaftClusters;
+use crate::{Env, Kind, PoolStage, Template};
 
 const DATA: &str = "/var/lib/quorate";
 const CONFIG: &str = "/etc/quorate";
@@ -121,6 +122,8 @@ fn container(valid: &ValidRaftCluster, release: &Release, env: &Env) -> Containe
         name: MEMBER.into(),
         image: Some(release.image.clone()),
         image_pull_policy: Some("IfNotPresent".into()),
+        // One image holds the binaries of all kinds.
+        command: Some(vec![RaftClusters::BINARY.into()]),
         ports: Some(vec![
             port("client", port::CLIENT),
             port("peer", port::PEER),
