@@ -9,9 +9,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{MetadataCommand, Package};
 
 use place::Place;
+
+use crate::say::say;
 
 /// One of our crates, and what it names in its manifest, dev-dependencies included.
 #[derive(Clone, Debug)]
@@ -33,11 +35,10 @@ pub fn run(root: &Path) -> Result<()> {
     faults.extend(links::check(root, &members)?);
     if faults.is_empty() {
         let arrows: usize = members.iter().map(|member| member.uses.len()).sum();
-        println!(
+        return say(format!(
             "{} crates, {arrows} arrows, all as DESIGN section 1 has them",
             members.len()
-        );
-        return Ok(());
+        ));
     }
     for fault in &faults {
         eprintln!("error: {fault}");
@@ -57,17 +58,7 @@ fn members(root: &Path) -> Result<Vec<Member>> {
         .context("cargo metadata failed")?;
     let mut members = Vec::new();
     for package in metadata.packages {
-        let folder = package
-            .manifest_path
-            .parent()
-            .and_then(|folder| folder.strip_prefix(root).ok());
-        let folder =
-            folder.with_context(|| format!("{} lies outside the workspace", package.name))?;
-        let place = Place::of(folder.as_str()).with_context(|| {
-            format!(
-                "{folder}: DESIGN section 1 has no such folder; add it to xtask/src/arrows/place.rs"
-            )
-        })?;
+        let place = place(&package, root)?;
         let (own, foreign): (Vec<_>, Vec<_>) = package
             .dependencies
             .into_iter()
@@ -83,6 +74,20 @@ fn members(root: &Path) -> Result<Vec<Member>> {
         });
     }
     Ok(members)
+}
+
+/// Where a package of ours lies.
+pub fn place(package: &Package, root: &Path) -> Result<Place> {
+    let folder = package
+        .manifest_path
+        .parent()
+        .and_then(|folder| folder.strip_prefix(root).ok());
+    let folder = folder.with_context(|| format!("{} lies outside the workspace", package.name))?;
+    Place::of(folder.as_str()).with_context(|| {
+        format!(
+            "{folder}: DESIGN section 1 has no such folder; add it to xtask/src/arrows/place.rs"
+        )
+    })
 }
 
 /// The arrows that point where they must not, in words.

@@ -6,7 +6,9 @@ mod bench;
 mod cluster;
 // Not `gen`, which is a keyword now.
 mod generate;
+mod image;
 mod say;
+mod tool;
 mod variants;
 
 use std::path::PathBuf;
@@ -38,6 +40,11 @@ enum Task {
     /// Measures.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Makes one image of every binary that users get, without Docker, and loads it into the running cluster.
+    #[command(
+        after_help = "Examples:\n  cargo xtask image\n  cargo xtask image --no-load --output quorate.tar\n  cargo xtask image --tag quorate.local/quorate:broken --bin quorate-raft-cluster=/tmp/broken"
+    )]
+    Image(image::Make),
     /// A real Kubernetes of three nodes on this machine.
     #[command(subcommand)]
     Cluster(cluster::Cluster),
@@ -49,6 +56,7 @@ fn main() -> Result<()> {
         Task::Arrows => arrows::run(&root()?),
         Task::Variants(task) => task.run(&root()?),
         Task::Bench(task) => task.run(&root()?),
+        Task::Image(task) => task.run(&workspace()?),
         Task::Cluster(task) => task.run(root),
     }
 }

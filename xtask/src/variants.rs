@@ -2,9 +2,10 @@
 //! and target folder, so that only what differs is compiled, and copied aside.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::tool;
 
 /// A build: its folder's name, its features, its version if not the crate's.
 const VARIANTS: [(&str, &str, Option<&str>); 3] = [
@@ -35,18 +36,8 @@ impl Variants {
 
     fn build(&self, root: &Path, features: &str, version: Option<&str>) -> Result<()> {
         let package = &self.package;
-        let mut cargo = Command::new(env!("CARGO"));
-        // The workspace's own selection: with another one, features of dependencies and so all of them would differ.
-        cargo
-            .current_dir(root)
-            .args(["build", "--release", "--locked", "--workspace"]);
+        let mut cargo = tool::cargo_build(root);
         cargo.args(["--bin", package]);
-        // `cargo run` told us of this package; ring's build script would take that for a change, and all above it too.
-        let ours =
-            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-        for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
-            cargo.env_remove(name);
-        }
         if !features.is_empty() {
             cargo.args(["--features", &format!("{package}/{features}")]);
         }

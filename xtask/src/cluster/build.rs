@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use super::place::Place;
-use super::process;
+use crate::tool;
 
 const KUBERNETES: &str = "v1.34.4";
 
@@ -115,7 +115,7 @@ impl Module {
             }
         }
         hash.update(link_flags());
-        hash.update(process::run("go", &["version"]).context("please install Go 1.26")?);
+        hash.update(tool::run("go", &["version"]).context("please install Go 1.26")?);
         let key: String = hash.finalize()[..6]
             .iter()
             .map(|b| format!("{b:02x}"))

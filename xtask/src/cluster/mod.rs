@@ -5,7 +5,6 @@ mod build;
 mod certificates;
 mod cgroups;
 mod control;
-mod image;
 mod network;
 mod node;
 mod place;
@@ -25,6 +24,9 @@ use addresses::Node;
 use build::Binaries;
 use control::Replacements;
 use place::Place;
+
+use crate::say::say;
+use crate::tool;
 
 /// What to do with the cluster.
 #[derive(Debug, Subcommand)]
@@ -75,10 +77,7 @@ impl Cluster {
         if let Self::Status = self {
             return status::show(root, &place);
         }
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "a cluster needs network namespaces and cgroups: please run this as root"
-        );
+        as_root()?;
         let _lock = place.lock()?;
         match self {
             Self::Up(replaced) => up(root, &place, replaced),
@@ -89,6 +88,28 @@ impl Cluster {
             Self::Restore(of) => restore(root, &place, of.node),
             Self::Status | Self::Provision(_) => Ok(()),
         }
+    }
+}
+
+/// The cluster that runs, for who has an image for it.
+#[derive(Debug)]
+pub struct Running(Place);
+
+impl Running {
+    /// Finds it.
+    pub fn find() -> Result<Self> {
+        as_root()?;
+        let place = Place::of_user()?;
+        running(&place)?;
+        Ok(Self(place))
+    }
+
+    /// Loads an image's archive into every node.
+    pub fn load(&self, archive: &Path) -> Result<()> {
+        let _lock = self.0.lock()?;
+        Node::ALL
+            .into_iter()
+            .try_for_each(|node| node::load(&self.0, node, archive))
     }
 }
 
@@ -109,7 +130,7 @@ fn up(root: &Path, place: &Place, replaced: &Replacements) -> Result<()> {
             logs.display()
         )
     })?;
-    say(&format!(
+    say(format!(
         "three nodes are Ready after {:.1} s\n\nexport KUBECONFIG={}\nexport PATH={}:$PATH",
         begun.elapsed().as_secs_f64(),
         place.kubeconfig("admin").display(),
@@ -125,8 +146,7 @@ fn start(place: &Place, binaries: &Binaries, replaced: &Replacements) -> Result<
     certificates::write_all(place)?;
     network::lay()?;
     control::start_api(place, binaries)?;
-    let pause = place.state().join("pause.tar");
-    image::archive(&pause, image::PAUSE, &[&binaries.path("pause")?])?;
+    node::write_pause(place, binaries)?;
     let mut runtimes = Vec::new();
     for node in Node::ALL {
         runtimes.push((node, node::start_runtime(place, node, replaced)?));
@@ -195,6 +215,14 @@ fn restore(root: &Path, place: &Place, node: Node) -> Result<()> {
     node::start_rest(place, node, runtime, &binaries, &replaced)
 }
 
+fn as_root() -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "a cluster needs network namespaces and cgroups: please run this as root"
+    );
+    Ok(())
+}
+
 fn running(place: &Place) -> Result<()> {
     ensure!(
         place.state().exists(),
@@ -243,7 +271,7 @@ impl Kubectl {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String> {
-        process::run(
+        tool::run(
             &self.program,
             &[&["--kubeconfig", &self.kubeconfig], arguments].concat(),
         )
@@ -275,8 +303,4 @@ impl Kubectl {
             .filter(|status| *status == "True")
             .count())
     }
-}
-
-fn say(line: &str) -> Result<()> {
-    Ok(writeln!(std::io::stdout(), "{line}")?)
 }

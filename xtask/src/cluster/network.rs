@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::addresses::{BRIDGE, HOST, Node, RANGE};
-use super::process::run;
+use crate::tool::run;
 
 const NAMESPACES: &str = "/run/netns";
 

@@ -1,7 +1,7 @@
 //! A node: a network namespace and a mount namespace, and in them containerd, kubelet and a service proxy. It sees
 //! folders of its own in /run, /var/lib and /var/log, so the usual paths serve, and its mounts end with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::process::Pid;
@@ -11,13 +11,17 @@ use super::addresses::{HOST, Node};
 use super::build::Binaries;
 use super::cgroups;
 use super::control::Replacements;
-use super::image;
 use super::network;
 use super::place::{Place, write};
 use super::process;
+use crate::image::{File, Image};
+use crate::tool;
 
 /// Where Debian's containernetworking-plugins lie.
 const PLUGINS: &str = "/usr/lib/cni";
+
+/// What every sandbox is made from.
+const PAUSE: &str = "quorate.local/pause:1";
 
 /// Private first, so that nothing of this reaches the host; then shared, as kubelet wants it.
 const ENTER: &str = r#"
@@ -67,15 +71,36 @@ pub fn start_runtime(place: &Place, node: Node, replaced: &Replacements) -> Resu
 pub fn load_pause(place: &Place, node: Node) -> Result<()> {
     let socket = place.containerd(node);
     process::wait(&format!("containerd of {node}"), 20, || Ok(socket.exists()))?;
-    load(place, node, &place.state().join("pause.tar"))
+    load(place, node, &pause_archive(place))
 }
 
-/// Loads an image into a node.
+/// Makes the pause image.
+pub fn write_pause(place: &Place, binaries: &Binaries) -> Result<()> {
+    let program = File {
+        path: "/pause".into(),
+        mode: 0o755,
+        content: std::fs::read(binaries.path("pause")?)?,
+    };
+    let image = Image {
+        name: PAUSE.into(),
+        entrypoint: vec!["/pause".into()],
+        layers: vec![vec![program]],
+    };
+    write(&pause_archive(place), image.archive()?.0)
+}
+
+fn pause_archive(place: &Place) -> PathBuf {
+    place.state().join("pause.tar")
+}
+
+/// Loads an image's archive into a node.
 pub fn load(place: &Place, node: Node, archive: &Path) -> Result<()> {
     let socket = place.containerd(node).display().to_string();
     let archive = archive.display().to_string();
     let line = ["-a", &socket, "-n", "k8s.io", "images", "import", &archive];
-    process::run("ctr", &line)?;
+    tool::run("ctr", &line).with_context(|| {
+        format!("{node} takes no image; if it was killed: `cargo xtask cluster restore {node}`")
+    })?;
     Ok(())
 }
 
@@ -213,11 +238,11 @@ fn cni(node: Node, plugin: &str) -> Value {
 
 /// `restrict_oom_score_adj`: where root lacks CAP_SYS_RESOURCE every sandbox would die without it.
 fn containerd(folder: &Path) -> String {
-    let (folder, pause) = (folder.display(), image::PAUSE);
+    let folder = folder.display();
     format!(
         r#"version = 2
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
+  sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "{folder}/cni-bin"

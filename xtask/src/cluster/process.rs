@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::place::Place;
+use crate::tool;
 
 const CLUSTER: &str = "QUORATE_CLUSTER";
 const PART: &str = "QUORATE_CLUSTER_PART";
@@ -30,7 +31,7 @@ pub fn start(place: &Place, part: &str, program: &Path, arguments: &[String]) ->
     let child = Command::new(program)
         .args(arguments)
         .env_clear()
-        .env("PATH", path())
+        .env("PATH", tool::path())
         .env("HOME", place.state())
         .env(CLUSTER, place.state())
         .env(PART, part)
@@ -43,31 +44,6 @@ pub fn start(place: &Place, part: &str, program: &Path, arguments: &[String]) ->
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     Ok(Pid::from_child(&child))
-}
-
-/// The tools of an administrator lie outside some users' path.
-fn path() -> String {
-    let given = std::env::var("PATH").unwrap_or_default();
-    format!("{given}:/usr/sbin:/sbin:/usr/bin:/bin")
-}
-
-/// Runs a command to its end and returns what it printed.
-pub fn run(program: impl AsRef<Path>, arguments: &[&str]) -> Result<String> {
-    let program = program.as_ref();
-    let name = program.file_name().unwrap_or_default().display();
-    let output = Command::new(program)
-        .args(arguments)
-        .env("PATH", path())
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {name}"))?;
-    ensure!(
-        output.status.success(),
-        "`{name} {}` failed: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The cluster's processes, with their parts.

@@ -7,7 +7,8 @@ use anyhow::Result;
 use super::addresses::Node;
 use super::build::Binaries;
 use super::place::Place;
-use super::{Kubectl, network, process, say};
+use super::{Kubectl, network, process};
+use crate::say::say;
 
 const HOST: [&str; 6] = [
     "etcd",
@@ -32,7 +33,7 @@ pub fn show(root: &Path, place: &Place) -> Result<()> {
         let found = running.iter().any(|process| process.part == part);
         format!("{part} {}", if found { "runs" } else { "is DEAD" })
     };
-    say(&format!("host: {}", HOST.map(runs).join(", ")))?;
+    say(format!("host: {}", HOST.map(runs).join(", ")))?;
     for node in Node::ALL {
         let parts = NODE.map(|part| runs(&format!("{node}/{part}")));
         let cable = if network::is_plugged(node) {
@@ -40,9 +41,9 @@ pub fn show(root: &Path, place: &Place) -> Result<()> {
         } else {
             ", CUT off"
         };
-        say(&format!("{node}: {}{cable}", parts.join(", ")))?;
+        say(format!("{node}: {}{cable}", parts.join(", ")))?;
     }
-    say(&format!("audit log: {}", place.audit_log().display()))?;
+    say(format!("audit log: {}", place.audit_log().display()))?;
     let kubectl = Kubectl::new(place, &binaries)?;
     let nodes = kubectl.run(&["get", "nodes", "-L", "topology.kubernetes.io/zone"]);
     say(nodes
