@@ -4,6 +4,8 @@
 mod arrows;
 mod bench;
 mod cluster;
+#[cfg(test)]
+mod documented;
 // Not `gen`, which is a keyword now.
 mod generate;
 mod image;

@@ -1,6 +1,8 @@
 //! `cargo xtask image`: one small image with every binary that users get, made without Docker.
 
 mod archive;
+#[cfg(test)]
+mod docker;
 mod program;
 
 use std::collections::BTreeSet;
@@ -18,7 +20,7 @@ use crate::say::say;
 use crate::{arrows, cluster, tool};
 
 /// The name under which the examples ask for it.
-const NAME: &str = "quorate.local/quorate:dev";
+pub const NAME: &str = "quorate.local/quorate:dev";
 
 /// What to make.
 #[derive(Debug, clap::Args)]
