@@ -1,5 +1,5 @@
-//! `cargo xtask cluster` as a user has it: a StatefulSet with volumes runs on it, nodes are cut off and killed, and
-//! nothing is left of it in the end, nor after a crash.
+//! `cargo xtask cluster` as a user has it: a StatefulSet with volumes and our own image run on it, nodes are cut off
+//! and killed, and nothing is left of it in the end, nor after a crash.
 //!
 //! It needs root, and a machine on which no such cluster runs.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -185,6 +185,13 @@ impl Cluster {
     }
 }
 
+/// What a namespace that enforces `restricted` demands of a container, and more.
+fn restricted() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
+    })
+}
+
 /// A StatefulSet that a `restricted` namespace admits: a pod in each zone, a volume for each.
 fn objects() -> Value {
     let labels = json!({ "app": "web" });
@@ -196,9 +203,7 @@ fn objects() -> Value {
         "securityContext": { "runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": { "type": "RuntimeDefault" } },
         "containers": [{
             "name": "pause", "image": "quorate.local/pause:1",
-            "securityContext": {
-                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] },
-            },
+            "securityContext": restricted(),
             "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
         }],
     });
@@ -250,6 +255,20 @@ fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<
     let cluster = Cluster::up()?;
     let state = cluster.kubeconfig.parent().context("a folder")?.to_owned();
     cluster.apply(folder.path(), &objects())?;
+    let pods = pods_run_in_every_zone_and_have_names(&cluster)?;
+    our_image_runs_on_every_node_and_has_no_shell(&cluster, folder.path())?;
+    a_cut_node_keeps_its_containers(&cluster, &pods)?;
+    a_killed_node_comes_back_with_its_pods(&cluster, &pods)?;
+    a_volume_grows_and_goes_with_its_claim(&cluster, &state)?;
+    the_audit_log_tells_who_wrote(&state)?;
+
+    drop(cluster);
+    nothing_is_left(&state, &before)?;
+    what_was_killed_half_way_up_can_be_taken_down(&state)?;
+    nothing_is_left(&state, &before)
+}
+
+fn pods_run_in_every_zone_and_have_names(cluster: &Cluster) -> Result<[Pod; 3]> {
     let pods = wait("three pods run", || cluster.pods())?;
     let nodes: BTreeSet<_> = pods.iter().map(|pod| pod.node.as_str()).collect();
     ensure!(nodes.len() == 3, "a pod in each zone: {pods:?}");
@@ -259,8 +278,56 @@ fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<
             Ok(resolve(&name)?.filter(|address| address.to_string() == pod.address))
         })?;
     }
+    Ok(pods)
+}
 
-    // A cable pulled: the containers run on.
+/// A pod of our image on one node. Its user is the image's own: kubelet refuses root.
+fn of_our_image(name: &str, node: &str, command: &[&str]) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": NAMESPACE },
+        "spec": {
+            "nodeName": node, "restartPolicy": "Never",
+            "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "main", "image": "quorate.local/quorate:dev", "imagePullPolicy": "Never",
+                "command": command, "securityContext": restricted(),
+            }],
+        },
+    })
+}
+
+fn our_image_runs_on_every_node_and_has_no_shell(cluster: &Cluster, folder: &Path) -> Result<()> {
+    let mut image = Command::new(env!("CARGO_BIN_EXE_quorate-xtask"));
+    image.args(["image", "--no-build"]);
+    let said = run(image)?;
+    println!("{said}");
+    let mut words = said.split([' ', ',']);
+    let digest = words
+        .find(|word| word.starts_with("sha256:"))
+        .context("a digest")?;
+    for node in ["node1", "node2", "node3"] {
+        let name = format!("version-{node}");
+        let version = ["quorate-raft-cluster", "--version"];
+        cluster.apply(folder, &of_our_image(&name, node, &version))?;
+        let pod = wait(&format!("{name} has ended"), || {
+            let pod = cluster.get(&["pod", &name])?;
+            Ok((pod["status"]["phase"] == "Succeeded").then_some(pod))
+        })?;
+        let status = &pod["status"]["containerStatuses"][0];
+        ensure!(status["imageID"] == digest, "{status}");
+        let said = cluster.kubectl(&["logs", &name])?;
+        ensure!(said.contains(env!("CARGO_PKG_VERSION")), "{said}");
+    }
+    cluster.apply(folder, &of_our_image("shell", "node1", &["sh"]))?;
+    wait("there is no shell", || {
+        let pod = cluster.get(&["pod", "shell"])?;
+        let said = pod["status"]["containerStatuses"][0]["state"].to_string();
+        Ok(said.contains("executable file not found").then_some(()))
+    })
+}
+
+/// A cable pulled: the containers run on.
+fn a_cut_node_keeps_its_containers(cluster: &Cluster, pods: &[Pod; 3]) -> Result<()> {
     run(xtask(&["cut", "node2"]))?;
     cluster.wait_node("node2", "Unknown")?;
     ensure!(run(xtask(&["status"]))?.contains("CUT off"));
@@ -270,8 +337,11 @@ fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<
     for (old, new) in pods.iter().zip(&healed) {
         ensure!(old.container == new.container, "{old:?} {new:?}");
     }
+    Ok(())
+}
 
-    // A power cut: another container, the same pod and volume.
+/// A power cut: another container, the same pod and volume.
+fn a_killed_node_comes_back_with_its_pods(cluster: &Cluster, pods: &[Pod; 3]) -> Result<()> {
     run(xtask(&["kill", "node3"]))?;
     ensure!(run(xtask(&["status"]))?.contains("node3/kubelet is DEAD"));
     cluster.wait_node("node3", "Unknown")?;
@@ -279,13 +349,15 @@ fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<
     cluster.wait_node("node3", "True")?;
     wait("another container on node3 alone", || {
         Ok(cluster.pods()?.filter(|now| {
-            now.iter().zip(&pods).all(|(new, old)| {
+            now.iter().zip(pods).all(|(new, old)| {
                 new.name == old.name && (new.container != old.container) == (new.node == "node3")
             })
         }))
     })?;
+    Ok(())
+}
 
-    // A volume grows, and goes with its claim.
+fn a_volume_grows_and_goes_with_its_claim(cluster: &Cluster, state: &Path) -> Result<()> {
     let more = r#"{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}"#;
     cluster.kubectl(&["patch", "pvc", "data-web-0", "-p", more])?;
     wait("the volume has grown", || {
@@ -297,19 +369,20 @@ fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<
         let volumes = cluster.get(&["persistentvolumes"])?;
         let folders = std::fs::read_dir(state.join("volumes"))?.count();
         Ok((volumes["items"] == json!([]) && folders == 0).then_some(()))
-    })?;
+    })
+}
+
+fn the_audit_log_tells_who_wrote(state: &Path) -> Result<()> {
     let audit = std::fs::read_to_string(state.join("audit.log"))?;
     let wrote = |line: &str| line.contains("statefulset-controller") && line.contains("\"create\"");
     ensure!(
         audit.lines().any(wrote),
         "the audit log must tell who wrote"
     );
+    Ok(())
+}
 
-    drop(cluster);
-    ensure!(!state.exists(), "{} is left", state.display());
-    assert_eq!(Machine::look()?, before);
-
-    // Killed half-way up: what there is of it can be taken down.
+fn what_was_killed_half_way_up_can_be_taken_down(state: &Path) -> Result<()> {
     let mut half = xtask(&["up"]).stdout(Stdio::null()).spawn()?;
     let begun = wait("the first processes run", || {
         Ok(state.join("node3/containerd.toml").exists().then_some(()))
@@ -324,7 +397,12 @@ fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<
         "{said}"
     );
     run(xtask(&["down"]))?;
+    Ok(())
+}
+
+fn nothing_is_left(state: &Path, before: &Machine) -> Result<()> {
     ensure!(!state.exists(), "{} is left", state.display());
-    assert_eq!(Machine::look()?, before);
+    let now = Machine::look()?;
+    ensure!(now == *before, "{now:#?} was {before:#?}");
     Ok(())
 }
