@@ -9,8 +9,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use quorate_wire::{
-    AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, MemberStatus, PROBLEM_BASE, Problem,
-    TransferLeader,
+    AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, MemberRequest, MemberStatus,
+    PROBLEM_BASE, Problem, TransferLeader,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -104,6 +104,24 @@ impl Client {
             self.timeouts.read,
         )
         .await
+    }
+
+    /// Any change, see the methods of each.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn ask(
+        &self,
+        admin: &str,
+        request: &MemberRequest,
+    ) -> Result<ConfigurationStatus, Error> {
+        match request {
+            MemberRequest::Bootstrap(body) => self.bootstrap(admin, body).await,
+            MemberRequest::AddLearner(body) => self.add_learner(admin, body).await,
+            MemberRequest::Promote { id, change } => self.promote(admin, id, change).await,
+            MemberRequest::Remove { id, change } => self.remove(admin, id, change).await,
+            MemberRequest::TransferLeader(body) => self.transfer_leader(admin, body).await,
+        }
     }
 
     /// `POST /admin/bootstrap`: makes a group of this one member; idempotent.

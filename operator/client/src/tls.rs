@@ -43,6 +43,19 @@ fn part(part: &'static str, expected: &'static str, reason: impl ToString) -> Tl
 }
 
 impl Identity {
+    /// Takes the parts out of a Secret's data.
+    ///
+    /// # Errors
+    /// The key that is missing.
+    pub fn of(mut data: impl FnMut(&str) -> Option<Vec<u8>>) -> Result<Self, &'static str> {
+        let mut part = |key| data(key).ok_or(key);
+        Ok(Self {
+            certificate: part("tls.crt")?,
+            key: part("tls.key")?,
+            authority: part("ca.crt")?,
+        })
+    }
+
     /// A rustls configuration that shows this certificate and trusts only this authority.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use jiff::Timestamp;
 use quorate_plan::{Action, AnyKind, Env, Event, Object, Observed};
+use quorate_wire::Problem;
 use serde_json::Value;
 
 /// Which resource.
@@ -39,6 +40,23 @@ pub enum Failure {
     /// The request did not get through, or nobody knows whether it did.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl Failure {
+    /// What came of a request to the member of this pod that was not answered by a configuration: by a problem, or by
+    /// none.
+    pub fn of_member(pod: &str, problem: Option<&Problem>, otherwise: impl ToString) -> Self {
+        let Some(problem) = problem else {
+            return Failure::Unavailable(otherwise.to_string());
+        };
+        let words = format!("{pod}: {}", problem.detail);
+        match problem.status {
+            409 => Failure::Conflict(words),
+            // What came of it is not known.
+            504 => Failure::Unavailable(words),
+            _ => Failure::Refused(words),
+        }
+    }
 }
 
 /// Observes and acts. Calls for one resource are made one after another; `Send` lets a host run many on threads.

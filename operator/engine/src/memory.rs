@@ -175,8 +175,8 @@ fn steady(status: &Value, volatile: &[&str]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_plan::{Answer, MemberRequest, Observed, Refusal};
-    use quorate_wire::TransferLeader;
+    use quorate_plan::{Answer, Observed, Refusal};
+    use quorate_wire::{MemberRequest, TransferLeader};
     use serde_json::json;
 
     fn snapshot(resource: Value, observed: Observed) -> Snapshot {

@@ -46,15 +46,6 @@ pub(crate) fn address(pod: &Pod) -> Option<Ipv4Addr> {
     pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()
 }
 
-/// The number of a pod's port of this name.
-pub(crate) fn named_port(pod: &Pod, name: &str) -> Option<u16> {
-    let ports = pod.spec.as_ref()?.containers.first()?.ports.as_deref()?;
-    let port = ports
-        .iter()
-        .find(|port| port.name.as_deref() == Some(name))?;
-    u16::try_from(port.container_port).ok()
-}
-
 /// Reads a pod's spec, and lays out the files that it mounts.
 pub(crate) fn lay_out(
     pod: &Pod,

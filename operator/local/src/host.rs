@@ -9,11 +9,12 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::core::v1::Secret;
 use quorate_client::{Client, Identity, Resolver, Timeouts};
 use quorate_engine::{Failure, Host, Key, Snapshot};
-use quorate_plan::{Action, AnyKind, Env, Event, INSTANCE, MemberRequest, Object, Observed};
-use serde::Deserialize;
+use quorate_plan::{
+    Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address,
+};
+use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 
-use crate::blueprint::named_port;
 use crate::fields::audit;
 use crate::node::{CLUSTER_DOMAIN, Node, is_owned_by};
 use crate::resources::{resource_type, resource_type_of};
@@ -109,7 +110,7 @@ impl LocalHost {
             objects: others
                 .iter()
                 .flat_map(|plural| owned(plural, uid))
-                .filter_map(object_of)
+                .filter_map(Object::of)
                 .collect(),
             ..Observed::default()
         }
@@ -145,15 +146,8 @@ impl LocalHost {
             })?
             .data
             .unwrap_or_default();
-        let mut part = |key: &str| {
-            let missing = || Failure::Unavailable(format!("Secret `{name}` has no {key}; add it"));
-            Ok(data.remove(key).ok_or_else(missing)?.0)
-        };
-        Ok(Identity {
-            certificate: part("tls.crt")?,
-            key: part("tls.key")?,
-            authority: part("ca.crt")?,
-        })
+        Identity::of(|key| data.remove(key).map(|bytes| bytes.0))
+            .map_err(|key| Failure::Unavailable(format!("Secret `{name}` has no {key}; add it")))
     }
 
     async fn ask(
@@ -167,60 +161,14 @@ impl LocalHost {
         let pod = pod
             .filter(|pod| pod.metadata.uid.as_deref() == Some(pod_uid))
             .ok_or_else(|| Failure::Conflict(format!("pod {pod_name}")))?;
-        let admin = admin_address(&pod).ok_or_else(|| {
+        let admin = admin_address(&pod, CLUSTER_DOMAIN).ok_or_else(|| {
             Failure::Unavailable(format!("pod {pod_name} has no name or no port `admin`"))
         })?;
         let client = self.client()?;
-        let answer = match request {
-            MemberRequest::Bootstrap(body) => client.bootstrap(&admin, body).await,
-            MemberRequest::AddLearner(body) => client.add_learner(&admin, body).await,
-            MemberRequest::Promote { id, change } => client.promote(&admin, id, change).await,
-            MemberRequest::Remove { id, change } => client.remove(&admin, id, change).await,
-            MemberRequest::TransferLeader(body) => client.transfer_leader(&admin, body).await,
-        };
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) => Err(match error.problem() {
-                Some(problem) if problem.status == 409 => {
-                    Failure::Conflict(format!("{pod_name}: {}", problem.detail))
-                }
-                // What came of it is not known.
-                Some(problem) if problem.status == 504 => {
-                    Failure::Unavailable(format!("{pod_name}: {}", problem.detail))
-                }
-                Some(problem) => Failure::Refused(format!("{pod_name}: {}", problem.detail)),
-                None => Failure::Unavailable(error.to_string()),
-            }),
-        }
-    }
-}
-
-/// Where a pod's admin listener is, by the name that its certificate has.
-fn admin_address(pod: &Pod) -> Option<String> {
-    let spec = pod.spec.as_ref()?;
-    let (host, service) = (spec.hostname.as_deref()?, spec.subdomain.as_deref()?);
-    let namespace = pod.metadata.namespace.as_deref()?;
-    let port = named_port(pod, "admin")?;
-    Some(format!(
-        "{host}.{service}.{namespace}.svc.{CLUSTER_DOMAIN}:{port}"
-    ))
-}
-
-fn object_of(value: Value) -> Option<Object> {
-    fn parse<T: for<'de> Deserialize<'de>>(
-        value: Value,
-        variant: fn(T) -> Object,
-    ) -> Option<Object> {
-        serde_json::from_value(value).ok().map(variant)
-    }
-    match value["kind"].as_str()? {
-        "ServiceAccount" => parse(value, Object::ServiceAccount),
-        "ConfigMap" => parse(value, Object::ConfigMap),
-        "Service" => parse(value, Object::Service),
-        "NetworkPolicy" => parse(value, Object::NetworkPolicy),
-        "PodDisruptionBudget" => parse(value, Object::PodDisruptionBudget),
-        "StatefulSet" => parse(value, Object::StatefulSet),
-        _ => None,
+        let answer = client.ask(&admin, request).await;
+        answer
+            .map(drop)
+            .map_err(|error| Failure::of_member(pod_name, error.problem(), &error))
     }
 }
 
@@ -315,7 +263,7 @@ impl Host for LocalHost {
             }
         };
         let stored = stored.map_err(failure)?;
-        object_of(stored)
+        Object::of(stored)
             .ok_or_else(|| Failure::Unavailable(format!("{kind} {name} cannot be read back")))
     }
 

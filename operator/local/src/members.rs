@@ -7,11 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use quorate_client::{Client, Resolver, Timeouts, TlsError};
-use quorate_plan::Answer;
+use quorate_plan::{Answer, health_address};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::blueprint::{address, named_port};
 use crate::node::Node;
 use crate::store::ObjectKey;
 
@@ -90,14 +89,10 @@ impl Drop for Poller {
 
 /// Asks a pod's member for its status until the result is dropped.
 pub(crate) fn poll_member(node: &Arc<Node>, key: &ObjectKey, pod: &Pod) -> Poller {
-    let (Some(address), Some(port), Some(pod_uid)) = (
-        address(pod),
-        named_port(pod, "health"),
-        pod.metadata.uid.clone(),
-    ) else {
+    let (Some(health), Some(pod_uid)) = (health_address(pod), pod.metadata.uid.clone()) else {
         return Poller(None);
     };
-    let (node, key, health) = (Arc::clone(node), key.clone(), format!("{address}:{port}"));
+    let (node, key, health) = (Arc::clone(node), key.clone(), health.to_string());
     Poller(Some(tokio::spawn(async move {
         loop {
             let status = node

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_wire::{AddLearner, Bootstrap, ChangeMember, TransferLeader};
+use quorate_wire::MemberRequest;
 use serde::Serialize;
 
 /// One effect on the world beside the application of objects and the writing of status.
@@ -45,31 +45,6 @@ pub enum Action {
     },
 }
 
-/// A request to a member's admin listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum MemberRequest {
-    /// `POST /admin/bootstrap`.
-    Bootstrap(Bootstrap),
-    /// `POST /admin/members`.
-    AddLearner(AddLearner),
-    /// `POST /admin/members/{id}/promote`.
-    Promote {
-        /// The learner's identity.
-        id: String,
-        /// The configuration that this was decided on.
-        change: ChangeMember,
-    },
-    /// `POST /admin/members/{id}/remove`.
-    Remove {
-        /// The identity to remove.
-        id: String,
-        /// The configuration that this was decided on.
-        change: ChangeMember,
-    },
-    /// `POST /admin/leader`.
-    TransferLeader(TransferLeader),
-}
-
 impl Action {
     /// A stable name, for events, metric labels and counters.
     pub fn name(&self) -> &'static str {
@@ -92,17 +67,4 @@ impl Action {
         "Remove",
         "TransferLeader",
     ];
-}
-
-impl MemberRequest {
-    /// A stable name, for events, metric labels and counters.
-    pub fn name(&self) -> &'static str {
-        match self {
-            MemberRequest::Bootstrap(_) => "Bootstrap",
-            MemberRequest::AddLearner(_) => "AddLearner",
-            MemberRequest::Promote { .. } => "Promote",
-            MemberRequest::Remove { .. } => "Remove",
-            MemberRequest::TransferLeader(_) => "TransferLeader",
-        }
-    }
 }

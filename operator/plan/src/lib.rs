@@ -9,6 +9,7 @@ mod object;
 mod objects;
 mod observed;
 pub mod planted;
+mod pod;
 mod refusal;
 mod stage;
 
@@ -22,5 +23,6 @@ pub use kind::*;
 pub use object::Object;
 pub use objects::*;
 pub use observed::*;
+pub use pod::{admin_address, health_address};
 pub use refusal::Refusal;
 pub use stage::*;

@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// An object that the operator owns. The order of the variants is the order of application: what a pod mounts or
 /// runs as exists before the StatefulSet that makes the pod.
@@ -28,6 +29,25 @@ pub enum Object {
 }
 
 impl Object {
+    /// Reads an object that says its kind; none if that is none of ours.
+    pub fn of(value: Value) -> Option<Self> {
+        fn parse<T: for<'de> Deserialize<'de>>(
+            value: Value,
+            variant: fn(T) -> Object,
+        ) -> Option<Object> {
+            serde_json::from_value(value).ok().map(variant)
+        }
+        match value["kind"].as_str()? {
+            "ServiceAccount" => parse(value, Object::ServiceAccount),
+            "ConfigMap" => parse(value, Object::ConfigMap),
+            "Service" => parse(value, Object::Service),
+            "NetworkPolicy" => parse(value, Object::NetworkPolicy),
+            "PodDisruptionBudget" => parse(value, Object::PodDisruptionBudget),
+            "StatefulSet" => parse(value, Object::StatefulSet),
+            _ => None,
+        }
+    }
+
     /// The kind, as `StatefulSet`.
     pub fn kind(&self) -> &'static str {
         match self {

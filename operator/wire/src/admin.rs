@@ -46,6 +46,44 @@ pub struct TransferLeader {
     pub to: Option<String>,
 }
 
+/// A request to a member's admin listener, with what its path says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberRequest {
+    /// `POST /admin/bootstrap`.
+    Bootstrap(Bootstrap),
+    /// `POST /admin/members`.
+    AddLearner(AddLearner),
+    /// `POST /admin/members/{id}/promote`.
+    Promote {
+        /// The learner's identity.
+        id: String,
+        /// The configuration that this was decided on.
+        change: ChangeMember,
+    },
+    /// `POST /admin/members/{id}/remove`.
+    Remove {
+        /// The identity to remove.
+        id: String,
+        /// The configuration that this was decided on.
+        change: ChangeMember,
+    },
+    /// `POST /admin/leader`.
+    TransferLeader(TransferLeader),
+}
+
+impl MemberRequest {
+    /// A stable name, for events, metric labels and counters.
+    pub fn name(&self) -> &'static str {
+        match self {
+            MemberRequest::Bootstrap(_) => "Bootstrap",
+            MemberRequest::AddLearner(_) => "AddLearner",
+            MemberRequest::Promote { .. } => "Promote",
+            MemberRequest::Remove { .. } => "Remove",
+            MemberRequest::TransferLeader(_) => "TransferLeader",
+        }
+    }
+}
+
 /// Problem details (RFC 9457), the body of every refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use quorate_engine::{Failure, Host, Key, Snapshot};
-use quorate_plan::{Action, Answer, AnyKind, Env, Event, MemberRequest, Object, Observed};
-use quorate_wire::{MemberState, MemberStatus};
+use quorate_plan::{Action, Answer, AnyKind, Env, Event, Object, Observed};
+use quorate_wire::{MemberRequest, MemberState, MemberStatus};
 use serde_json::Value;
 
 use super::nodes::{text, timestamp};

@@ -9,8 +9,8 @@ use fastrand::Rng;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_engine::{Key, Memory, Round, Snapshot, reconcile};
 use quorate_model::Rules;
-use quorate_plan::{Answer, MemberRequest};
-use quorate_wire::MemberState;
+use quorate_plan::Answer;
+use quorate_wire::{MemberRequest, MemberState};
 
 use super::api::Api;
 use super::counters::Counters;

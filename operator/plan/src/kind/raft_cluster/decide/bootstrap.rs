@@ -2,7 +2,7 @@
 //! only then it is, so that whoever decides next, with whatever is left of the two, asks nobody else.
 
 use quorate_api::Group;
-use quorate_wire::{Bootstrap, MemberState};
+use quorate_wire::{Bootstrap, MemberRequest, MemberState};
 
 use super::draft::{Draft, Phase, Reason};
 use super::marks;
@@ -10,7 +10,7 @@ use super::predicates::{Refusing, may_bootstrap, may_populate};
 use super::view::{GROUP, Member, View};
 use super::{repair, rollout};
 use crate::planted::planted;
-use crate::{Action, MemberRequest, Refusal};
+use crate::{Action, Refusal};
 
 /// The member that forms the group.
 pub(super) struct Founder {

@@ -1,14 +1,13 @@
 //! Members without a vote get one: an empty one becomes a learner, a learner that holds the log a voter. One at a
 //! time, the lowest ordinal first.
 
-use quorate_wire::{AddLearner, ChangeMember, MemberState, Part};
+use quorate_wire::{AddLearner, ChangeMember, MemberRequest, MemberState, Part};
 
 use super::super::build;
 use super::draft::{Draft, Phase, Reason};
 use super::predicates::{may_add, may_promote};
 use super::repair::{ask_leader, is_spent};
 use super::view::View;
-use crate::MemberRequest;
 
 pub(super) fn join(view: &View<'_>, draft: &mut Draft) -> Phase {
     let Some(lead) = &view.lead else {

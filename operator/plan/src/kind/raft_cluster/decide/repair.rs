@@ -1,7 +1,7 @@
 //! Repair comes before anything else: an upgrade that waited for a member that only a repair brings back would wait
 //! for ever, and one that did not wait would take the next voter away.
 
-use quorate_wire::{ChangeMember, MemberState};
+use quorate_wire::{ChangeMember, MemberRequest, MemberState};
 
 use super::draft::{Draft, Phase, Reason};
 use super::marks;
@@ -9,7 +9,7 @@ use super::predicates::{may_remove, may_replace, may_wipe};
 use super::rollout;
 use super::view::{Lead, Member, View};
 use crate::planted::planted;
-use crate::{Action, MemberRequest};
+use crate::Action;
 
 /// One repair at a time; one that is refused keeps no other from being made, which may be what it waits for.
 pub(super) fn repair(view: &View<'_>, draft: &mut Draft) -> Phase {

@@ -1,14 +1,14 @@
 //! A new revision goes to one member at a time, from the top: the partition says how far it may reach, also when a
 //! node dies. Who leads is moved to the lowest ordinal first, so that followers come first whatever their number.
 
-use quorate_wire::{MemberState, TransferLeader};
+use quorate_wire::{MemberRequest, MemberState, TransferLeader};
 
 use super::draft::{Draft, Phase, Reason};
 use super::predicates::{Refusing, is_group_of_one, may_restart};
 use super::repair::{ask_leader, restart};
 use super::view::{Lead, Member, View};
 use crate::planted::planted;
-use crate::{MemberRequest, Refusal};
+use crate::Refusal;
 
 /// Whether any pod is not at the newest revision, or another template is about to be published.
 pub(super) fn is_needed(view: &View<'_>, draft: &Draft) -> bool {

@@ -2,7 +2,7 @@
 //! a member that the group lets go of before its pod is taken away.
 
 use quorate_api::RetentionPolicy;
-use quorate_wire::{Part, TransferLeader};
+use quorate_wire::{MemberRequest, Part, TransferLeader};
 
 use super::draft::{Draft, Phase, Reason};
 use super::marks;
@@ -11,7 +11,7 @@ use super::repair::{ask_leader, remove};
 use super::rollout::successor;
 use super::view::View;
 use crate::planted::planted;
-use crate::{Action, MemberRequest, Refusal};
+use crate::{Action, Refusal};
 
 /// Whether the number of pods or of configured members is not the wanted one.
 pub(super) fn is_needed(view: &View<'_>) -> bool {
