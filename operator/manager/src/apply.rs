@@ -1,0 +1,280 @@
+//! Bringing objects to what they should be, by server-side apply, with no request where nothing would change.
+//!
+//! An object is made by POST, since an apply would take a foreign object of the same name over, and from then on
+//! applied with its UID. What stands in the cache is compared with what our last apply left there: a difference is
+//! drift, and is put back.
+
+use std::collections::BTreeMap;
+
+use kube::api::{
+    Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
+};
+use kube::{Client, Error};
+use quorate_engine::Failure;
+use quorate_plan::Object;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::OBJECTS;
+
+type Print = [u8; 32];
+
+/// What our last application of an object was, and what it left.
+#[derive(Clone, Debug)]
+struct Left {
+    wanted: Print,
+    living: Print,
+    version: u64,
+}
+
+/// What we applied for one resource since this operator began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger(BTreeMap<(&'static str, String), Left>);
+
+/// What came of an application.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// The object as it is now.
+    pub object: Object,
+    /// What another hand had done to it, in words.
+    pub drift: Option<&'static str>,
+}
+
+
+impl Ledger {
+    /// Makes the object, or brings the living one to what it should be.
+    pub async fn apply(
+        &mut self,
+        client: &Client,
+        namespace: &str,
+        owner: &str,
+        object: Object,
+        living: Option<Object>,
+    ) -> Result<Outcome, Failure> {
+        let (kind, name) = (object.kind(), object.name().to_owned());
+        let wanted_json = to_json(&object)?;
+        let wanted = print(&wanted_json);
+        let api = Applier::new(client, namespace, &wanted_json, kind, &name);
+        let before = self.0.get(&(kind, name.clone())).cloned();
+
+        let (object, drift) = match living {
+            None => match api.create(wanted_json.clone()).await? {
+                Some(made) => (made, before.is_some().then_some("deleted")),
+                // It was there all the same: the cache is late, or it lost the labels by which we find it.
+                None => {
+                    let there = api.read().await?;
+                    (api.change(owner, wanted_json, &there).await?, None)
+                }
+            },
+            Some(living) => {
+                let living_json = to_json(&living)?;
+                if let Some(before) = &before
+                    && before.wanted == wanted
+                    && before.living == print(&living_json)
+                {
+                    return Ok(Outcome {
+                        object: living,
+                        drift: None,
+                    });
+                }
+                let changed = api.change(owner, wanted_json, &living_json).await?;
+                let put_back = before.is_some_and(|before| {
+                    before.wanted == wanted
+                        && before.version < version(&living_json)
+                        && version(&living_json) < version(&changed)
+                });
+                (changed, put_back.then_some("edited"))
+            }
+        };
+        let left = Left {
+            wanted,
+            living: print(&object),
+            version: version(&object),
+        };
+        self.0.insert((kind, name.clone()), left);
+        let object = Object::of(object)
+            .ok_or_else(|| Failure::Unavailable(format!("{kind} {name} cannot be read back")))?;
+        Ok(Outcome { object, drift })
+    }
+}
+
+/// The requests for one object.
+struct Applier<'a> {
+    api: Api<DynamicObject>,
+    kind: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Applier<'a> {
+    fn new(
+        client: &Client,
+        namespace: &str,
+        object: &Value,
+        kind: &'a str,
+        name: &'a str,
+    ) -> Self {
+        let api_version = object["apiVersion"].as_str().unwrap_or_default();
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Self {
+            api: Api::namespaced_with(client.clone(), namespace, &resource),
+            kind,
+            name,
+        }
+    }
+
+    /// None when an object of the name exists.
+    async fn create(&self, object: Value) -> Result<Option<Value>, Failure> {
+        let object: DynamicObject = serde_json::from_value(object)
+            .map_err(|error| Failure::Unavailable(error.to_string()))?;
+        let params = PostParams {
+            field_manager: Some(OBJECTS.to_owned()),
+            ..PostParams::default()
+        };
+        match self.api.create(&params, &object).await {
+            Ok(made) => self.adopt(&self.value(made)?).await.map(Some),
+            Err(Error::Api(status)) if status.is_already_exists() => Ok(None),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    /// By a list of one: the right to `get` objects by name is asked for nowhere else.
+    async fn read(&self) -> Result<Value, Failure> {
+        let params = ListParams::default().fields(&format!("metadata.name={}", self.name));
+        let found = self.api.list(&params).await;
+        let mut found = found.map_err(|error| self.failure(error))?.items;
+        let object = found
+            .pop()
+            .ok_or_else(|| Failure::Conflict(format!("{} {}", self.kind, self.name)))?;
+        self.value(object)
+    }
+
+    /// Applies what is wanted to the living object, if it is the resource's own.
+    async fn change(
+        &self,
+        owner: &str,
+        mut wanted: Value,
+        living: &Value,
+    ) -> Result<Value, Failure> {
+        let owners = living["metadata"]["ownerReferences"].as_array();
+        if !owners.into_iter().flatten().any(|it| it["uid"] == owner) {
+            return Err(Failure::Foreign(format!("{} {}", self.kind, self.name)));
+        }
+        // An operator that was killed right after it made the object left it half its own.
+        let adopted = match created_by_us(living) {
+            Some(_) => Some(self.adopt(living).await?),
+            None => None,
+        };
+        let living = adopted.as_ref().unwrap_or(living);
+        wanted["metadata"]["uid"] = living["metadata"]["uid"].clone();
+        if self.kind == "StatefulSet" {
+            wanted["metadata"]["resourceVersion"] = living["metadata"]["resourceVersion"].clone();
+        }
+        let params = PatchParams::apply(OBJECTS).force();
+        let applied = self
+            .api
+            .patch(self.name, &params, &Patch::Apply(&wanted))
+            .await;
+        self.value(applied.map_err(|error| self.failure(error))?)
+    }
+
+    /// Makes the fields that we created those of an apply: else a field that is not wanted any more would stay, being
+    /// also that of the creation.
+    async fn adopt(&self, made: &Value) -> Result<Value, Failure> {
+        let Some(at) = created_by_us(made) else {
+            return Ok(made.clone());
+        };
+        let mut managed = made["metadata"]["managedFields"].clone();
+        managed[at]["operation"] = json!("Apply");
+        let patch = json!({ "metadata": {
+            "uid": made["metadata"]["uid"],
+            "resourceVersion": made["metadata"]["resourceVersion"],
+            "managedFields": managed,
+        }});
+        let params = PatchParams {
+            field_manager: Some(OBJECTS.to_owned()),
+            ..PatchParams::default()
+        };
+        let adopted = self
+            .api
+            .patch(self.name, &params, &Patch::Merge(&patch))
+            .await;
+        self.value(adopted.map_err(|error| self.failure(error))?)
+    }
+
+    fn value(&self, object: DynamicObject) -> Result<Value, Failure> {
+        serde_json::to_value(object).map_err(|error| Failure::Unavailable(error.to_string()))
+    }
+
+    fn failure(&self, error: Error) -> Failure {
+        failure(&format!("{} {}", self.kind, self.name), error)
+    }
+}
+
+/// Where in the managed fields the ones stand that we created.
+fn created_by_us(object: &Value) -> Option<usize> {
+    let managed = object["metadata"]["managedFields"].as_array()?;
+    managed
+        .iter()
+        .position(|entry| entry["manager"] == OBJECTS && entry["operation"] == "Update")
+}
+
+/// What an error of the API server means to the engine.
+pub(crate) fn failure(what: &str, error: Error) -> Failure {
+    match error {
+        Error::Api(status) if status.is_conflict() || status.is_not_found() => {
+            Failure::Conflict(what.to_owned())
+        }
+        Error::Api(status) => Failure::Unavailable(format!("{what}: {}", status.message)),
+        error => Failure::Unavailable(format!("{what}: {error}")),
+    }
+}
+
+fn to_json(object: &Object) -> Result<Value, Failure> {
+    serde_json::to_value(object).map_err(|error| Failure::Unavailable(error.to_string()))
+}
+
+fn version(object: &Value) -> u64 {
+    let version = object["metadata"]["resourceVersion"].as_str();
+    version.and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+/// What an object says, without what changes by itself.
+fn print(object: &Value) -> Print {
+    let mut object = object.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for changing in ["resourceVersion", "managedFields", "generation"] {
+            metadata.remove(changing);
+        }
+    }
+    Sha256::digest(object.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_by_itself_is_no_drift() {
+        let object = json!({ "metadata": { "name": "a", "labels": { "x": "1" } }, "spec": { "replicas": 3 } });
+        let mut later = object.clone();
+        later["status"] = json!({ "replicas": 2 });
+        later["metadata"]["resourceVersion"] = json!("7");
+        assert_eq!(print(&object), print(&later));
+        later["metadata"]["labels"]["x"] = json!("2");
+        assert_ne!(print(&object), print(&later));
+    }
+
+    #[test]
+    fn only_our_own_creation_is_made_an_apply() {
+        let entry = |manager: &str, operation: &str| json!({ "manager": manager, "operation": operation });
+        let object = |entries: Vec<Value>| json!({ "metadata": { "managedFields": entries } });
+        assert_eq!(created_by_us(&object(vec![entry("kubectl", "Update")])), None);
+        assert_eq!(created_by_us(&object(vec![entry(OBJECTS, "Apply")])), None);
+        let both = object(vec![entry("kubectl", "Update"), entry(OBJECTS, "Update")]);
+        assert_eq!(created_by_us(&both), Some(1));
+    }
+}

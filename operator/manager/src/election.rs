@@ -1,0 +1,118 @@
+//! Holding the lease: asks [`crate::lease`] what to do, and does it.
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::lease::{DEADLINE, PERIOD, Step, Watch, released};
+
+/// The lease's name.
+pub(crate) const NAME: &str = "quorate-operator";
+
+/// One operator's part in the election.
+pub(crate) struct Election {
+    leases: Api<Lease>,
+    me: String,
+    watch: Watch,
+    begun: (Timestamp, Instant),
+}
+
+impl Election {
+    pub fn new(client: Client, namespace: &str, me: &str) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            me: me.to_owned(),
+            watch: Watch::default(),
+            begun: (Timestamp::now(), Instant::now()),
+        }
+    }
+
+    /// Waits until this operator holds the lease. `alive` is told of every look that succeeded.
+    pub async fn win(&mut self, alive: &watch::Sender<Option<Instant>>) {
+        loop {
+            match self.turn().await {
+                Ok(holds) => {
+                    alive.send_replace(Some(Instant::now()));
+                    if holds == Some(true) {
+                        return;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, lease = NAME, "cannot look at the lease"),
+            }
+            sleep(PERIOD).await;
+        }
+    }
+
+    /// Renews the lease until it is lost, or could not be renewed for too long.
+    pub async fn hold(&mut self, alive: &watch::Sender<Option<Instant>>) {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(PERIOD).await;
+            match timeout(PERIOD, self.turn()).await {
+                Ok(Ok(Some(true))) => {
+                    renewed = Instant::now();
+                    alive.send_replace(Some(renewed));
+                }
+                Ok(Ok(Some(false))) => return,
+                // The next look tells who wrote it: it may have been our own write, whose answer was lost.
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, lease = NAME, "cannot renew the lease"),
+                Err(_) => tracing::warn!(lease = NAME, "the API server is slow to renew the lease"),
+            }
+            if renewed.elapsed() >= DEADLINE {
+                return;
+            }
+        }
+    }
+
+    /// Leaves the lease to whoever comes next.
+    pub async fn release(&mut self) -> kube::Result<()> {
+        let Some(mut lease) = self.leases.get_opt(NAME).await? else {
+            return Ok(());
+        };
+        let spec = lease.spec.take().unwrap_or_default();
+        if spec.holder_identity.as_deref() != Some(&self.me) {
+            return Ok(());
+        }
+        lease.spec = Some(released(&spec));
+        self.leases
+            .replace(NAME, &PostParams::default(), &lease)
+            .await
+            .map(drop)
+    }
+
+    /// One look, and what follows from it. Whether the lease is ours now; none when it changed under us.
+    async fn turn(&mut self) -> kube::Result<Option<bool>> {
+        let lease = self.leases.get_opt(NAME).await?;
+        // A clock that is set must not make a lease look older than it is.
+        let now = self.begun.0 + self.begun.1.elapsed();
+        let step = self.watch.step(lease.as_ref(), &self.me, now);
+        let params = PostParams::default();
+        let written = match step {
+            Step::Wait => return Ok(Some(false)),
+            Step::Create(spec) => {
+                let mut lease = Lease {
+                    spec: Some(spec),
+                    ..Lease::default()
+                };
+                lease.metadata.name = Some(NAME.to_owned());
+                self.leases.create(&params, &lease).await
+            }
+            Step::Replace(spec) => {
+                let mut lease = lease.unwrap_or_default();
+                lease.spec = Some(spec);
+                self.leases.replace(NAME, &params, &lease).await
+            }
+        };
+        match written {
+            Ok(_) => Ok(Some(true)),
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

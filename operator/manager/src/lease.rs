@@ -1,0 +1,194 @@
+//! Who may work: one operator at a time holds the lease. Pure; what it is carried out with is in `election`.
+//!
+//! Clocks of machines differ, so that no time in the lease is compared with ours: a lease is taken for lost when *we*
+//! saw it unchanged for its whole duration, as client-go's leader election has it. And since a paused process does not
+//! know that it was paused, a lease fences nothing: every write carries its own precondition as well.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+/// How long a lease holds after it was renewed last.
+pub(crate) const DURATION: Duration = Duration::from_secs(8);
+/// Whoever could not renew for this long stops working: well before another may begin.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+/// Time between two looks.
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+
+/// What to do about the lease.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Create it with this spec.
+    Create(LeaseSpec),
+    /// Replace its spec by this one, on the resourceVersion that was seen.
+    Replace(LeaseSpec),
+    /// Somebody else holds it.
+    Wait,
+}
+
+/// What one operator has seen of the lease.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    /// Version that was seen last, and since when.
+    seen: Option<(String, Timestamp)>,
+}
+
+impl Watch {
+    /// What to do now that the lease is so.
+    pub fn step(&mut self, lease: Option<&Lease>, me: &str, now: Timestamp) -> Step {
+        let Some(lease) = lease else {
+            return Step::Create(spec(me, now, now, 0));
+        };
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        let since = match &self.seen {
+            Some((seen, since)) if *seen == version => *since,
+            _ => now,
+        };
+        self.seen = Some((version, since));
+        let held = lease.spec.clone().unwrap_or_default();
+        let holder = held.holder_identity.unwrap_or_default();
+        let transitions = held.lease_transitions.unwrap_or(0);
+        if holder == me {
+            let since = held.acquire_time.map_or(now, |time| time.0);
+            return Step::Replace(spec(me, since, now, transitions));
+        }
+        let seconds = held.lease_duration_seconds.unwrap_or(0);
+        let holds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let unchanged = now.duration_since(since);
+        let expired = !unchanged.is_negative() && unchanged.unsigned_abs() >= holds;
+        if holder.is_empty() || expired {
+            return Step::Replace(spec(me, now, now, transitions + 1));
+        }
+        Step::Wait
+    }
+}
+
+/// What a holder leaves behind that stops in order: the next one need not wait.
+pub(crate) fn released(lease: &LeaseSpec) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(String::new()),
+        lease_duration_seconds: Some(1),
+        ..lease.clone()
+    }
+}
+
+fn spec(me: &str, acquired: Timestamp, renewed: Timestamp, transitions: i32) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(me.to_owned()),
+        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        acquire_time: Some(MicroTime(acquired)),
+        renew_time: Some(MicroTime(renewed)),
+        lease_transitions: Some(transitions),
+        ..LeaseSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The API server's part: one lease, each write on the version it was decided on.
+    #[derive(Default)]
+    struct Server(Option<Lease>);
+
+    impl Server {
+        fn write(&mut self, on: Option<&Lease>, step: &Step) -> bool {
+            let (Step::Create(spec) | Step::Replace(spec)) = step else {
+                return false;
+            };
+            let version = |lease: Option<&Lease>| {
+                lease.and_then(|lease| lease.metadata.resource_version.clone())
+            };
+            if version(self.0.as_ref()) != version(on) {
+                return false;
+            }
+            let next = version(on).map_or(0, |text| text.parse::<u64>().unwrap()) + 1;
+            let mut lease = Lease::default();
+            lease.metadata.resource_version = Some(next.to_string());
+            lease.spec = Some(spec.clone());
+            self.0 = Some(lease);
+            true
+        }
+
+        fn holder(&self) -> &str {
+            let spec = self.0.as_ref().unwrap().spec.as_ref().unwrap();
+            spec.holder_identity.as_deref().unwrap()
+        }
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(millis).unwrap()
+    }
+
+    fn turn(server: &mut Server, watch: &mut Watch, me: &str, now: i64) -> bool {
+        let seen = server.0.clone();
+        let step = watch.step(seen.as_ref(), me, at(now));
+        server.write(seen.as_ref(), &step)
+    }
+
+    #[test]
+    fn one_holds_it_while_it_renews() {
+        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        for second in 0..60 {
+            assert!(turn(&mut server, &mut a, "a", second * 1000));
+            assert!(!turn(&mut server, &mut b, "b", second * 1000 + 500));
+        }
+        assert_eq!(server.holder(), "a");
+    }
+
+    #[test]
+    fn a_paused_holder_is_succeeded_after_the_duration_and_then_waits() {
+        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        turn(&mut server, &mut a, "a", 0);
+        let mut taken = None;
+        for now in (0..20_000).step_by(1000) {
+            if turn(&mut server, &mut b, "b", now) {
+                taken.get_or_insert(now);
+            }
+        }
+        assert_eq!(taken, Some(8000), "not before the duration has passed");
+        assert!(
+            DEADLINE < DURATION,
+            "the holder stops before another may begin"
+        );
+        assert!(!turn(&mut server, &mut a, "a", 20_000));
+        assert_eq!(server.holder(), "b");
+        let spec = server.0.unwrap().spec.unwrap();
+        assert_eq!(spec.lease_transitions, Some(1));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_takes_nothing_from_a_holder_that_renews() {
+        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        for second in 0..30 {
+            turn(&mut server, &mut a, "a", second * 1000);
+            assert!(!turn(&mut server, &mut b, "b", 86_400_000 + second * 1000));
+        }
+    }
+
+    #[test]
+    fn two_that_see_the_same_write_once() {
+        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        let (x, y) = (
+            a.step(None, "a", at(0)),
+            b.step(None, "b", at(0)),
+        );
+        assert!(server.write(None, &x));
+        assert!(!server.write(None, &y));
+        assert_eq!(server.holder(), "a");
+    }
+
+    #[test]
+    fn a_released_lease_is_taken_at_once() {
+        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        turn(&mut server, &mut a, "a", 0);
+        turn(&mut server, &mut b, "b", 1);
+        let held = server.0.clone().unwrap();
+        let left = Step::Replace(released(held.spec.as_ref().unwrap()));
+        assert!(server.write(Some(&held), &left));
+        assert!(turn(&mut server, &mut b, "b", 2));
+        assert_eq!(server.holder(), "b");
+    }
+}
