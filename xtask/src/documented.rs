@@ -7,9 +7,6 @@ use clap::error::ErrorKind;
 
 use crate::Xtask;
 
-/// Named already, and still to come.
-const COMING: [&str; 1] = ["examples/operator.yaml"];
-
 /// The pages, with their text.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = crate::root().unwrap();
@@ -62,11 +59,8 @@ fn every_cargo_xtask_that_a_page_names_is_understood() {
 fn every_file_that_a_page_gives_to_a_command_or_links_to_exists() {
     let root = crate::root().unwrap();
     let exists = |page: &Path, folder: &Path, file: &str| {
-        let (page, there) = (page.display(), folder.join(file).exists());
-        match COMING.contains(&file) {
-            true => assert!(!there, "{file} has come: take it off the list in this test"),
-            false => assert!(there, "{page} names {file}, which is not there"),
-        }
+        let there = folder.join(file).exists();
+        assert!(there, "{} names {file}, which is not there", page.display());
     };
     for (page, text) in pages() {
         let typed = typed(&text);

@@ -3,34 +3,24 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use quorate_check::{Limits, check_registers, make_one_read_stale};
-use quorate_history::{Action, Operation, Outcome};
-use quorate_world::{ClientOptions, Clients, Member, Up};
+use anyhow::{Context, Result, ensure};
+use quorate_world::{ClientOptions, Expect, Load, Member, Up};
 use tempfile::TempDir;
 
 /// The name of the resource's kind on the command line.
 pub const KIND: &str = "raftclusters";
 /// How long anything may take before it counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(60);
-/// A window runs from the fault to this long after its end.
-const AFTER: Duration = Duration::from_secs(10);
-/// In each window outside of total outages at least so many operations must be acknowledged.
-const ACKNOWLEDGED_MIN: usize = 500;
-/// The deadline against hangs: the longest time without writes.
-const WITHOUT_WRITES_MAX: Duration = Duration::from_secs(30);
-
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// One run of one test.
 pub struct Cluster {
     pub up: Up,
     pub name: String,
-    clients: Option<Clients>,
-    runtime: tokio::runtime::Runtime,
+    load: Arc<Load>,
     folder: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -127,23 +117,14 @@ impl Cluster {
             endpoints.len() == spec.members as usize,
             "endpoints: {endpoints:?}"
         );
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let clients =
-            runtime.block_on(async { Clients::start(endpoints, ClientOptions::default()) });
-        let clients = Some(clients);
-        let mut cluster = Self {
+        let load = Arc::new(Load::start(name, endpoints, ClientOptions::default())?);
+        let cluster = Self {
             up,
             name: name.to_owned(),
-            clients,
-            runtime,
+            load,
             folder,
             _turn: turn,
         };
-        // A history worth judging begins before the first fault.
-        std::thread::sleep(Duration::from_secs(1));
         cluster.refresh_endpoints()?;
         Ok(cluster)
     }
@@ -152,12 +133,8 @@ impl Cluster {
         self.folder.path().join("state")
     }
 
-    pub fn clients(&self) -> &Clients {
-        self.clients.as_ref().unwrap()
-    }
-
-    pub fn refresh_endpoints(&mut self) -> Result<()> {
-        self.clients()
+    pub fn refresh_endpoints(&self) -> Result<()> {
+        self.load
             .set_endpoints(self.up.endpoints(KIND, &self.name)?);
         Ok(())
     }
@@ -228,13 +205,13 @@ impl Cluster {
         self.up.wait_ready(KIND, &self.name, deadline)
     }
 
-    /// One fault: what `inject` does, to 10 s after it returns. Prints and bounds what the clients saw.
+    /// One fault in which the group serves on, see [`Load::window`].
     pub fn window(
         &mut self,
         fault: &str,
         inject: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
-        self.measured(fault, true, inject)
+        self.measured(fault, Expect::Service, inject)
     }
 
     /// The same for a total outage, in which nothing can be acknowledged.
@@ -243,39 +220,17 @@ impl Cluster {
         fault: &str,
         inject: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
-        self.measured(fault, false, inject)
+        self.measured(fault, Expect::Outage, inject)
     }
 
     fn measured(
         &mut self,
         fault: &str,
-        bounded: bool,
+        expect: Expect,
         inject: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
-        let from = self.clients().recorder().now();
-        inject(self).with_context(|| fault.to_owned())?;
-        std::thread::sleep(AFTER);
-        let recorder = self.clients().recorder();
-        let to = recorder.now();
-        let acknowledged = recorder.acknowledged(from, to);
-        let without = Duration::from_micros(recorder.longest_without_writes(from, to));
-        println!(
-            "{}: {fault}: {:.1} s, {acknowledged} acknowledged, {:.2} s without writes",
-            self.name,
-            (to - from) as f64 / 1e6,
-            without.as_secs_f64()
-        );
-        if bounded {
-            ensure!(
-                acknowledged >= ACKNOWLEDGED_MIN,
-                "{fault}: only {acknowledged} operations were acknowledged"
-            );
-        }
-        ensure!(
-            without < WITHOUT_WRITES_MAX,
-            "{fault}: {without:?} without writes"
-        );
-        Ok(())
+        let load = Arc::clone(&self.load);
+        load.window(fault, expect, || inject(self)).map(drop)
     }
 
     /// Ends the run after `result`; after a failure the members end at once, as they hold files of a disk that is
@@ -284,64 +239,12 @@ impl Cluster {
         result.and_then(|()| self.finish())
     }
 
-    /// Ends the run: every key is read once more from every member, and the whole history judged.
-    pub fn finish(mut self) -> Result<()> {
+    /// Ends the run, see [`Load::finish`].
+    pub fn finish(self) -> Result<()> {
         self.wait_ready(DEADLINE)?;
         let endpoints = self.up.endpoints(KIND, &self.name)?;
-        let recorder = self.runtime.block_on(self.clients.take().unwrap().stop());
-        let options = ClientOptions::default();
-        for (i, endpoint) in endpoints.iter().enumerate() {
-            for key in 0..options.keys {
-                let key = format!("key-{key}");
-                let invoked = recorder.now();
-                let value = read(endpoint, &key)?;
-                recorder.record(
-                    1000 + i as u64,
-                    Some(endpoint.clone()),
-                    &key,
-                    Action::Read,
-                    invoked,
-                    Outcome::Done(value),
-                );
-            }
-        }
-        judge(&self.name, &recorder.operations())
-    }
-}
-
-/// Judges a history, and the checker by the same history with one read made stale.
-pub fn judge(name: &str, history: &[Operation]) -> Result<()> {
-    let report = check_registers(history, Limits::default());
-    println!("{name}: {}", report.explain());
-    ensure!(report.is_linearizable(), "{}", report.explain());
-    let stale = make_one_read_stale(history).context("the history has no read after two writes")?;
-    if check_registers(&stale, Limits::default()).is_linearizable() {
-        bail!("the checker accepts the same history with one read made stale");
-    }
-    Ok(())
-}
-
-/// One linearizable read by curl, as a user would.
-fn read(endpoint: &str, key: &str) -> Result<Option<String>> {
-    let url = format!("{endpoint}/kv/{key}");
-    let output = std::process::Command::new("curl")
-        .args([
-            "-sS",
-            "--max-time",
-            "10",
-            "--retry",
-            "3",
-            "--retry-connrefused",
-            "-w",
-            "\n%{http_code}",
-            &url,
-        ])
-        .output()?;
-    let text = String::from_utf8(output.stdout)?;
-    match text.rsplit_once('\n') {
-        Some((value, "200")) => Ok(Some(value.to_owned())),
-        Some((_, "404")) => Ok(None),
-        _ => bail!("{url}: {text} {}", String::from_utf8_lossy(&output.stderr)),
+        let load = Arc::into_inner(self.load).context("a window is still open")?;
+        load.finish(&endpoints)
     }
 }
 

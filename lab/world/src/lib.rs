@@ -5,9 +5,11 @@
 mod clients;
 mod cut;
 mod forgetful;
+mod load;
 mod up;
 
 pub use clients::{ClientOptions, Clients};
 pub use cut::Cut;
 pub use forgetful::{Crash, Forgetful};
+pub use load::{Expect, Load};
 pub use up::{Member, Up, condition, signal};

@@ -9,9 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::core::v1::Secret;
 use quorate_client::{Client, Identity, Resolver, Timeouts};
 use quorate_engine::{Failure, Host, Key, Snapshot};
-use quorate_plan::{
-    Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address,
-};
+use quorate_plan::{Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address};
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 

@@ -40,7 +40,6 @@ pub(crate) struct Outcome {
     pub drift: Option<&'static str>,
 }
 
-
 impl Ledger {
     /// Makes the object, or brings the living one to what it should be.
     pub async fn apply(
@@ -63,7 +62,10 @@ impl Ledger {
                 // It was there all the same: the cache is late, or it lost the labels by which we find it.
                 None => {
                     let there = api.read().await?;
-                    (api.change(owner, wanted_json, &there).await?, None)
+                    let is_newer = before.is_some_and(|before| before.version < version(&there));
+                    let changed = api.change(owner, wanted_json, &there).await?;
+                    let put_back = is_newer && version(&there) < version(&changed);
+                    (changed, put_back.then_some("edited"))
                 }
             },
             Some(living) => {
@@ -106,13 +108,7 @@ struct Applier<'a> {
 }
 
 impl<'a> Applier<'a> {
-    fn new(
-        client: &Client,
-        namespace: &str,
-        object: &Value,
-        kind: &'a str,
-        name: &'a str,
-    ) -> Self {
+    fn new(client: &Client, namespace: &str, object: &Value, kind: &'a str, name: &'a str) -> Self {
         let api_version = object["apiVersion"].as_str().unwrap_or_default();
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -236,7 +232,9 @@ fn to_json(object: &Object) -> Result<Value, Failure> {
 
 fn version(object: &Value) -> u64 {
     let version = object["metadata"]["resourceVersion"].as_str();
-    version.and_then(|version| version.parse().ok()).unwrap_or(0)
+    version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(0)
 }
 
 /// What an object says, without what changes by itself.
@@ -270,9 +268,13 @@ mod tests {
 
     #[test]
     fn only_our_own_creation_is_made_an_apply() {
-        let entry = |manager: &str, operation: &str| json!({ "manager": manager, "operation": operation });
+        let entry =
+            |manager: &str, operation: &str| json!({ "manager": manager, "operation": operation });
         let object = |entries: Vec<Value>| json!({ "metadata": { "managedFields": entries } });
-        assert_eq!(created_by_us(&object(vec![entry("kubectl", "Update")])), None);
+        assert_eq!(
+            created_by_us(&object(vec![entry("kubectl", "Update")])),
+            None
+        );
         assert_eq!(created_by_us(&object(vec![entry(OBJECTS, "Apply")])), None);
         let both = object(vec![entry("kubectl", "Update"), entry(OBJECTS, "Update")]);
         assert_eq!(created_by_us(&both), Some(1));

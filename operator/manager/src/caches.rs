@@ -147,9 +147,10 @@ where
         None => Api::all(client.clone()),
     };
     let (store, writer) = kube::runtime::reflector::store();
-    touched.push(Box::pin(watch(api, watcher::Config::default().labels(OURS), writer).filter_map(
-        |object| future::ready(key_of(&object)),
-    )));
+    touched.push(Box::pin(
+        watch(api, watcher::Config::default().labels(OURS), writer)
+            .filter_map(|object| future::ready(key_of(&object))),
+    ));
     store
 }
 
@@ -158,7 +159,11 @@ pub(crate) fn resources(
     client: &Client,
     namespace: Option<&str>,
     kind: &dyn AnyKind,
-) -> (Store<DynamicObject>, ApiResource, impl Stream<Item = Key> + Send + use<>) {
+) -> (
+    Store<DynamicObject>,
+    ApiResource,
+    impl Stream<Item = Key> + Send + use<>,
+) {
     let resource = api_resource(kind);
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -167,7 +172,13 @@ pub(crate) fn resources(
     let writer = Writer::new(resource.clone());
     let store = writer.as_reader();
     let changed = watch(api, watcher::Config::default(), writer).filter_map(|object| {
-        future::ready(object.metadata.namespace.zip(object.metadata.name).map(|(namespace, name)| Key { namespace, name }))
+        future::ready(
+            object
+                .metadata
+                .namespace
+                .zip(object.metadata.name)
+                .map(|(namespace, name)| Key { namespace, name }),
+        )
     });
     (store, resource, changed)
 }
@@ -183,11 +194,7 @@ pub(crate) fn api_resource(kind: &dyn AnyKind) -> ApiResource {
 }
 
 /// Watches for ever: what breaks is told, and tried again after a while that grows.
-fn watch<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    writer: Writer<K>,
-) -> impl Stream<Item = K> + Send
+fn watch<K>(api: Api<K>, config: watcher::Config, writer: Writer<K>) -> impl Stream<Item = K> + Send
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Debug + Clone + Eq + Hash + Send + Sync,

@@ -50,7 +50,11 @@ impl Reporter {
         let note: String = event.message.chars().take(LONGEST_NOTE / 4).collect();
         let subject = about.name.clone().unwrap_or_default();
         let mut digest = Sha256::new();
-        for part in [about.uid.as_deref().unwrap_or_default(), event.reason, &note] {
+        for part in [
+            about.uid.as_deref().unwrap_or_default(),
+            event.reason,
+            &note,
+        ] {
             digest.update(part);
             digest.update([0]);
         }

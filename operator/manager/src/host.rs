@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::apply::{Ledger, failure};
 use crate::caches::{Caches, of};
+use crate::denials::Denials;
 use crate::events::Reporter;
 use crate::members::{Admin, Status, identity};
 use crate::metrics::Metrics;
@@ -43,6 +44,7 @@ pub(crate) struct KubeHost {
     resources: Store<DynamicObject>,
     seen: Option<Seen>,
     ledger: Ledger,
+    denials: Denials,
     admin: Admin,
 }
 
@@ -58,7 +60,9 @@ struct Seen {
 
 impl Seen {
     fn uid(&self) -> &str {
-        self.resource["metadata"]["uid"].as_str().unwrap_or_default()
+        self.resource["metadata"]["uid"]
+            .as_str()
+            .unwrap_or_default()
     }
 }
 
@@ -74,6 +78,7 @@ impl KubeHost {
             resources: resources.clone(),
             seen: None,
             ledger: Ledger::default(),
+            denials: Denials::default(),
             admin: Admin::default(),
         }
     }
@@ -121,12 +126,7 @@ impl KubeHost {
             .map_err(|error| failure(&format!("claim {name}"), error))
     }
 
-    async fn ask(
-        &mut self,
-        name: &str,
-        uid: &str,
-        request: &MemberRequest,
-    ) -> Result<(), Failure> {
+    async fn ask(&mut self, name: &str, uid: &str, request: &MemberRequest) -> Result<(), Failure> {
         let seen = self.seen()?;
         let pod = seen.pods.get(name);
         let pod = pod
@@ -215,6 +215,10 @@ impl Host for KubeHost {
         let mut objects = caches.objects(key);
         objects.retain(|object| is_owned_by(object.metadata(), &uid));
         let members = self.around.members.of(&pods).await;
+        let denials = self
+            .denials
+            .of(&self.around.client, key, &stateful_sets, &pods)
+            .await;
 
         self.seen = Some(Seen {
             key: key.clone(),
@@ -228,6 +232,7 @@ impl Host for KubeHost {
             pods,
             claims,
             objects,
+            denials,
             members,
             ..Observed::default()
         };
@@ -239,7 +244,11 @@ impl Host for KubeHost {
         let (kind, name) = (object.kind(), object.name().to_owned());
         let living = match kind {
             // What was decided on, though there may be a newer one by now.
-            "StatefulSet" => seen.stateful_sets.get(&name).cloned().map(Object::StatefulSet),
+            "StatefulSet" => seen
+                .stateful_sets
+                .get(&name)
+                .cloned()
+                .map(Object::StatefulSet),
             _ => self.around.caches.object(
                 kind,
                 &Key {
@@ -279,9 +288,7 @@ impl Host for KubeHost {
             Action::DeleteClaim { name, uid } => {
                 delete(self.api::<PersistentVolumeClaim>()?, "claim", name, uid).await
             }
-            Action::DeletePod { name, uid } => {
-                delete(self.api::<Pod>()?, "pod", name, uid).await
-            }
+            Action::DeletePod { name, uid } => delete(self.api::<Pod>()?, "pod", name, uid).await,
             Action::Ask {
                 pod,
                 pod_uid,

@@ -15,7 +15,7 @@ pub(crate) const DURATION: Duration = Duration::from_secs(8);
 /// Whoever could not renew for this long stops working: well before another may begin.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 /// Time between two looks.
-pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+pub(crate) const PERIOD: Duration = Duration::from_secs(2);
 
 /// What to do about the lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,10 +171,7 @@ mod tests {
     #[test]
     fn two_that_see_the_same_write_once() {
         let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
-        let (x, y) = (
-            a.step(None, "a", at(0)),
-            b.step(None, "b", at(0)),
-        );
+        let (x, y) = (a.step(None, "a", at(0)), b.step(None, "b", at(0)));
         assert!(server.write(None, &x));
         assert!(!server.write(None, &y));
         assert_eq!(server.holder(), "a");

@@ -6,6 +6,7 @@
 
 mod apply;
 mod caches;
+mod denials;
 mod election;
 mod events;
 mod health;

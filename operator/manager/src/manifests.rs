@@ -59,13 +59,7 @@ pub fn manifests(image: &str) -> serde_json::Result<Vec<Value>> {
         json(aggregated("view", &["get", "list", "watch"]))?,
         json(aggregated(
             "edit",
-            &[
-                "create",
-                "delete",
-                "deletecollection",
-                "patch",
-                "update",
-            ],
+            &["create", "delete", "deletecollection", "patch", "update"],
         ))?,
         json(deployment(image))?,
         json(PodDisruptionBudget {
@@ -83,7 +77,10 @@ pub fn manifests(image: &str) -> serde_json::Result<Vec<Value>> {
 /// What the operator does in the namespaces of its resources.
 fn rules() -> Vec<PolicyRule> {
     let plurals: Vec<String> = kinds().iter().map(|kind| kind.names().plural).collect();
-    let statuses: Vec<String> = plurals.iter().map(|plural| format!("{plural}/status")).collect();
+    let statuses: Vec<String> = plurals
+        .iter()
+        .map(|plural| format!("{plural}/status"))
+        .collect();
     let owned = &["create", "list", "patch", "watch"];
     vec![
         rule("quorate.dev", &plurals, &["list", "watch"]),
@@ -101,6 +98,8 @@ fn rules() -> Vec<PolicyRule> {
         // The certificates that a resource names, by name: no list of Secrets.
         rule("", &["secrets"], &["get"]),
         rule("events.k8s.io", &["events"], &["create", "get", "patch"]),
+        // Why a StatefulSet's controller cannot make a pod stands nowhere else.
+        rule("", &["events"], &["list"]),
     ]
 }
 
@@ -200,7 +199,11 @@ fn container(image: &str) -> Container {
         value_from: None,
     };
     let amounts = |amounts: [(&str, &str); 2]| {
-        Some(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into())
+        Some(
+            amounts
+                .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+                .into(),
+        )
     };
     Container {
         name: NAME.to_owned(),

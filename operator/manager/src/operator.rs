@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures::{FutureExt, Stream, StreamExt, future, stream};
+use kube::Client;
 use kube::api::{ApiResource, DynamicObject};
 use kube::client::ClientBuilder;
 use kube::runtime::controller::{self, Action, Config, applier};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::Client;
 use quorate_engine::{Failure, Key, Memory, Round, reconcile};
 use quorate_plan::{AnyKind, kinds};
 use tokio::net::TcpListener;
@@ -55,9 +55,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("--listen {}", settings.listen))?;
-    let config = kube::Config::infer().await.context(
-        "no cluster: set KUBECONFIG, or run as a pod with a ServiceAccount",
-    )?;
+    let config = kube::Config::infer()
+        .await
+        .context("no cluster: set KUBECONFIG, or run as a pod with a ServiceAccount")?;
     let client = ClientBuilder::try_from(config)?
         .with_layer(&Counted(metrics.clone()))
         .build();
@@ -134,7 +134,9 @@ async fn work(
         let (queue, names) = mpsc::channel(QUEUE);
         queues.push(queue);
         let (store, resource, changed) = resources(&client, namespace, *kind);
-        let names = stream::unfold(names, |mut names| async { Some((names.recv().await?, names)) });
+        let names = stream::unfold(names, |mut names| async {
+            Some((names.recv().await?, names))
+        });
         let work = Arc::new(Work {
             kind: *kind,
             resource,
@@ -142,7 +144,11 @@ async fn work(
             around: Arc::clone(&around),
             resources: Mutex::default(),
         });
-        work.run(stream::select(changed, names), settings.concurrency, stop.clone())
+        work.run(
+            stream::select(changed, names),
+            settings.concurrency,
+            stop.clone(),
+        )
     });
     let works = future::join_all(works.collect::<Vec<_>>());
     let drained = async {
@@ -200,12 +206,10 @@ impl Work {
         stop: CancellationToken,
     ) {
         let resource = self.resource.clone();
-        let queue = changed
-            .take_until(stop.cancelled_owned())
-            .map(move |key| {
-                let named = ObjectRef::<DynamicObject>::new_with(&key.name, resource.clone());
-                Ok::<_, std::convert::Infallible>(named.within(&key.namespace))
-            });
+        let queue = changed.take_until(stop.cancelled_owned()).map(move |key| {
+            let named = ObjectRef::<DynamicObject>::new_with(&key.name, resource.clone());
+            Ok::<_, std::convert::Infallible>(named.within(&key.namespace))
+        });
         let config = Config::default()
             .debounce(DEBOUNCE)
             .concurrency(concurrency);

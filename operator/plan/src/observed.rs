@@ -21,6 +21,9 @@ pub struct Observed {
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
     /// Everything else that the resource owns.
     pub objects: Vec<Object>,
+    /// Why the StatefulSet's controller could not make a missing pod, in the words of whoever refused it (a quota, an
+    /// admission plugin), by the StatefulSet's name.
+    pub denials: BTreeMap<String, String>,
     /// What each pod's member answered, by the pod's name.
     pub members: BTreeMap<String, Answer>,
     /// Our own writes that this observation does not show yet, in words; the engine fills it in. Nothing disruptive

@@ -9,6 +9,7 @@ mod repair;
 mod rollout;
 mod scale;
 mod status;
+mod stuck;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -8,8 +8,8 @@ use super::marks;
 use super::predicates::{may_remove, may_replace, may_wipe};
 use super::rollout;
 use super::view::{Lead, Member, View};
-use crate::planted::planted;
 use crate::Action;
+use crate::planted::planted;
 
 /// One repair at a time; one that is refused keeps no other from being made, which may be what it waits for.
 pub(super) fn repair(view: &View<'_>, draft: &mut Draft) -> Phase {

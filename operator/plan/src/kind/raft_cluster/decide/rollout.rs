@@ -7,8 +7,8 @@ use super::draft::{Draft, Phase, Reason};
 use super::predicates::{Refusing, is_group_of_one, may_restart};
 use super::repair::{ask_leader, restart};
 use super::view::{Lead, Member, View};
-use crate::planted::planted;
 use crate::Refusal;
+use crate::planted::planted;
 
 /// Whether any pod is not at the newest revision, or another template is about to be published.
 pub(super) fn is_needed(view: &View<'_>, draft: &Draft) -> bool {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::super::{POOL, RaftClusters};
 use super::draft::{Draft, Reason};
 use super::rollout;
+use super::stuck;
 use super::view::{Member, View};
 use crate::{Applied, Decision, Desired, Invalid, Objects, Refusal};
 
@@ -202,7 +203,7 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     }
     let found = problem(view, DISK_FULL, Reason::DiskFull)
         .or_else(|| bad_certificates(view))
-        .or_else(|| not_starting(view));
+        .or_else(|| stuck::reason(view));
     if found.is_some() {
         return found;
     }
@@ -232,31 +233,6 @@ fn bad_certificates(view: &View<'_>) -> Option<(Reason, String)> {
     let tls = view.desired.resource.spec.tls.as_ref();
     let secret = tls.map_or("", |tls| &tls.secret_name);
     Some((reason, format!("correct the Secret {secret}: {words}")))
-}
-
-/// A pod that says why it cannot start: what it says while it is only on its way is no trouble.
-fn not_starting(view: &View<'_>) -> Option<(Reason, String)> {
-    const ON_ITS_WAY: [&str; 4] = [
-        "ContainerCreating",
-        "PodInitializing",
-        "Restarting",
-        "Stopped",
-    ];
-    view.members.values().find_map(|member| {
-        let status = member.pod?.status.as_ref()?;
-        let mut containers = status.container_statuses.iter().flatten();
-        let (reason, message) = containers.find_map(|container| {
-            let waiting = container.state.as_ref()?.waiting.as_ref()?;
-            let reason = waiting.reason.as_deref()?;
-            let message = waiting.message.as_deref().unwrap_or("see its log");
-            (!ON_ITS_WAY.contains(&reason)).then_some((reason, message))
-        })?;
-        let pod = view.pod_name(member.ordinal);
-        Some((
-            Reason::PodNotStarting,
-            format!("{pod} does not start: {reason}: {message}"),
-        ))
-    })
 }
 
 /// What a person must know where the operator can do nothing.

@@ -425,6 +425,39 @@ fn an_upgrade_to_an_image_of_another_version_stops_and_says_so() {
 }
 
 #[test]
+fn what_keeps_a_pod_from_running_is_told_in_words() {
+    let forming = || {
+        let mut forming = Situation::nothing();
+        forming.make_pods(3);
+        forming.observed.members.remove("demo-1");
+        forming
+    };
+    let degraded = |situation: &Situation| situation.condition("Degraded").1;
+    assert_eq!(degraded(&forming()), "Healthy");
+
+    let mut unschedulable = forming();
+    unschedulable.pod_condition(1, "PodScheduled", "Unschedulable", 994_000);
+    assert_eq!(degraded(&unschedulable), "PodUnschedulable");
+    let mut a_moment_ago = forming();
+    a_moment_ago.pod_condition(1, "PodScheduled", "Unschedulable", 999_999);
+    assert_eq!(degraded(&a_moment_ago), "Healthy");
+
+    let mut unbound = unschedulable;
+    unbound.unbind(1);
+    assert_eq!(
+        degraded(&unbound),
+        "ClaimUnbound",
+        "it is the cause of the other"
+    );
+
+    let mut denied = forming();
+    denied.observed.pods.remove("demo-2");
+    let words = "exceeded quota: few, requested: pods=1".to_owned();
+    denied.observed.denials.insert("demo".to_owned(), words);
+    assert_eq!(degraded(&denied), "PodDenied");
+}
+
+#[test]
 fn a_pod_that_cannot_start_is_told_with_its_reason() {
     let mut formed = Situation::formed(3);
     formed.crash_loop(1);

@@ -39,6 +39,8 @@ pub(super) struct View<'a> {
     pub desired: &'a Desired<RaftClusters>,
     pub now: Timestamp,
     pub behind: &'a [String],
+    /// Why a missing pod could not be made.
+    pub denial: Option<&'a str>,
     pub set: Option<&'a StatefulSet>,
     /// By ordinal: every one that has a pod or a claim.
     pub members: BTreeMap<i32, Member<'a>>,
@@ -112,6 +114,7 @@ impl<'a> View<'a> {
             desired,
             now,
             behind: &observed.behind,
+            denial: observed.denials.get(name).map(String::as_str),
             set: observed.stateful_sets.get(name),
             members,
             lead,

@@ -95,6 +95,24 @@ impl Situation {
         formed
     }
 
+    /// A condition of a pod that is False, since this second.
+    pub fn pod_condition(&mut self, ordinal: i32, kind: &str, reason: &str, since: i64) {
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        let since = Timestamp::from_second(since).unwrap().to_string();
+        let condition = json!({
+            "type": kind, "status": "False", "reason": reason, "message": "0/3 nodes",
+            "lastTransitionTime": since,
+        });
+        pod.status = serde_json::from_value(json!({ "conditions": [condition] })).unwrap();
+    }
+
+    /// No volume was found for a claim.
+    pub fn unbind(&mut self, ordinal: i32) {
+        let name = format!("data-{}", pod_name(ordinal));
+        let claim = self.observed.claims.get_mut(&name).unwrap();
+        claim.status = serde_json::from_value(json!({ "phase": "Pending" })).unwrap();
+    }
+
     /// Pods at the newest revision, with members that are empty.
     pub fn make_pods(&mut self, members: i32) {
         self.set_up(members);

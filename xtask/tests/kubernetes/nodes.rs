@@ -1,51 +1,19 @@
 //! `cargo xtask cluster` as a user has it: a StatefulSet with volumes and our own image run on it, nodes are cut off
 //! and killed, and nothing is left of it in the end, nor after a crash.
-//!
-//! It needs root, and a machine on which no such cluster runs.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, cluster as controlled, run, wait, xtask};
 
 const NAMESPACE: &str = "quorate-test";
 const DNS: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 255, 1), 53);
-/// Against hangs; what is waited for takes a fraction of it.
-const DEADLINE: Duration = Duration::from_secs(90);
-
-fn xtask(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-xtask"));
-    command.arg("cluster").args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn run(mut command: Command) -> Result<String> {
-    let output = command.stderr(Stdio::inherit()).output()?;
-    let said = String::from_utf8(output.stdout)?;
-    ensure!(output.status.success(), "{command:?}: {said}");
-    Ok(said)
-}
-
-fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let begun = Instant::now();
-    loop {
-        let found = look();
-        if let Ok(Some(found)) = found {
-            println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
-            return Ok(found);
-        }
-        if begun.elapsed() > DEADLINE {
-            let why = found.err().map(|error| format!(": {error:#}"));
-            bail!("not in time: {what}{}", why.unwrap_or_default());
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
 
 /// What `down` must leave as it found it.
 #[derive(Debug, PartialEq)]
@@ -94,20 +62,6 @@ impl Machine {
     }
 }
 
-/// The running cluster; taken down when it is dropped.
-struct Cluster {
-    kubeconfig: PathBuf,
-    kubectl: PathBuf,
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if let Err(error) = run(xtask(&["down"])) {
-            eprintln!("the cluster may still be there: {error:#}");
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Pod {
     name: String,
@@ -116,73 +70,22 @@ struct Pod {
     container: String,
 }
 
-impl Cluster {
-    fn up() -> Result<Self> {
-        let said = run(xtask(&["up"]))?;
-        let value = |before: &str, after: &str| -> Result<PathBuf> {
-            let line = said.lines().find_map(|line| line.strip_prefix(before));
-            let value = line.and_then(|line| line.strip_suffix(after));
-            Ok(value
-                .with_context(|| format!("no {before} in {said}"))?
-                .into())
-        };
-        println!("{said}");
-        Ok(Self {
-            kubeconfig: value("export KUBECONFIG=", "")?,
-            kubectl: value("export PATH=", ":$PATH")?.join("kubectl"),
+/// The pods, once all three run.
+fn three_pods(cluster: &Cluster) -> Result<Option<[Pod; 3]>> {
+    let list = cluster.get(&["pods"])?;
+    let pods = list["items"].as_array().context("items")?;
+    let text = |value: &Value| Some(value.as_str()?.to_owned());
+    let running = pods.iter().filter_map(|pod| {
+        let container = &pod["status"]["containerStatuses"][0];
+        (container["ready"] == true).then_some(())?;
+        Some(Pod {
+            name: text(&pod["metadata"]["name"])?,
+            node: text(&pod["spec"]["nodeName"])?,
+            address: text(&pod["status"]["podIP"])?,
+            container: text(&container["containerID"])?,
         })
-    }
-
-    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(&self.kubectl);
-        command
-            .env("KUBECONFIG", &self.kubeconfig)
-            .args(["-n", NAMESPACE])
-            .args(arguments);
-        run(command)
-    }
-
-    fn get(&self, what: &[&str]) -> Result<Value> {
-        let text = self.kubectl(&[&["get", "-o", "json"], what].concat())?;
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    fn apply(&self, folder: &Path, objects: &Value) -> Result<()> {
-        let file = folder.join("objects.json");
-        std::fs::write(&file, objects.to_string())?;
-        self.kubectl(&["apply", "-f", file.to_str().context("a path in UTF-8")?])?;
-        Ok(())
-    }
-
-    /// The pods, once all three run.
-    fn pods(&self) -> Result<Option<[Pod; 3]>> {
-        let list = self.get(&["pods"])?;
-        let pods = list["items"].as_array().context("items")?;
-        let text = |value: &Value| Some(value.as_str()?.to_owned());
-        let running = pods.iter().filter_map(|pod| {
-            let container = &pod["status"]["containerStatuses"][0];
-            (container["ready"] == true).then_some(())?;
-            Some(Pod {
-                name: text(&pod["metadata"]["name"])?,
-                node: text(&pod["spec"]["nodeName"])?,
-                address: text(&pod["status"]["podIP"])?,
-                container: text(&container["containerID"])?,
-            })
-        });
-        Ok(running.collect::<Vec<_>>().try_into().ok())
-    }
-
-    fn wait_node(&self, node: &str, ready: &str) -> Result<()> {
-        wait(&format!("{node} is Ready={ready}"), || {
-            let object = self.get(&["node", node])?;
-            let mut conditions = object["status"]["conditions"].as_array().into_iter();
-            let found = conditions
-                .by_ref()
-                .flatten()
-                .any(|condition| condition["type"] == "Ready" && condition["status"] == ready);
-            Ok(found.then_some(()))
-        })
-    }
+    });
+    Ok(running.collect::<Vec<_>>().try_into().ok())
 }
 
 /// What a namespace that enforces `restricted` demands of a container, and more.
@@ -252,8 +155,8 @@ fn resolve(name: &str) -> Result<Option<Ipv4Addr>> {
 fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<()> {
     let before = Machine::look()?;
     let folder = tempfile::tempdir()?;
-    let cluster = Cluster::up()?;
-    let state = cluster.kubeconfig.parent().context("a folder")?.to_owned();
+    let cluster = Cluster::up(NAMESPACE)?;
+    let state = cluster.state()?.to_owned();
     cluster.apply(folder.path(), &objects())?;
     let pods = pods_run_in_every_zone_and_have_names(&cluster)?;
     our_image_runs_on_every_node_and_has_no_shell(&cluster, folder.path())?;
@@ -269,7 +172,7 @@ fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<
 }
 
 fn pods_run_in_every_zone_and_have_names(cluster: &Cluster) -> Result<[Pod; 3]> {
-    let pods = wait("three pods run", || cluster.pods())?;
+    let pods = wait("three pods run", || three_pods(cluster))?;
     let nodes: BTreeSet<_> = pods.iter().map(|pod| pod.node.as_str()).collect();
     ensure!(nodes.len() == 3, "a pod in each zone: {pods:?}");
     for pod in &pods {
@@ -297,9 +200,7 @@ fn of_our_image(name: &str, node: &str, command: &[&str]) -> Value {
 }
 
 fn our_image_runs_on_every_node_and_has_no_shell(cluster: &Cluster, folder: &Path) -> Result<()> {
-    let mut image = Command::new(env!("CARGO_BIN_EXE_quorate-xtask"));
-    image.args(["image", "--no-build"]);
-    let said = run(image)?;
+    let said = run(xtask(&["image", "--no-build"]))?;
     println!("{said}");
     let mut words = said.split([' ', ',']);
     let digest = words
@@ -328,12 +229,12 @@ fn our_image_runs_on_every_node_and_has_no_shell(cluster: &Cluster, folder: &Pat
 
 /// A cable pulled: the containers run on.
 fn a_cut_node_keeps_its_containers(cluster: &Cluster, pods: &[Pod; 3]) -> Result<()> {
-    run(xtask(&["cut", "node2"]))?;
+    run(controlled(&["cut", "node2"]))?;
     cluster.wait_node("node2", "Unknown")?;
-    ensure!(run(xtask(&["status"]))?.contains("CUT off"));
-    run(xtask(&["heal", "node2"]))?;
+    ensure!(run(controlled(&["status"]))?.contains("CUT off"));
+    run(controlled(&["heal", "node2"]))?;
     cluster.wait_node("node2", "True")?;
-    let healed = wait("all run again", || cluster.pods())?;
+    let healed = wait("all run again", || three_pods(cluster))?;
     for (old, new) in pods.iter().zip(&healed) {
         ensure!(old.container == new.container, "{old:?} {new:?}");
     }
@@ -342,13 +243,13 @@ fn a_cut_node_keeps_its_containers(cluster: &Cluster, pods: &[Pod; 3]) -> Result
 
 /// A power cut: another container, the same pod and volume.
 fn a_killed_node_comes_back_with_its_pods(cluster: &Cluster, pods: &[Pod; 3]) -> Result<()> {
-    run(xtask(&["kill", "node3"]))?;
-    ensure!(run(xtask(&["status"]))?.contains("node3/kubelet is DEAD"));
+    run(controlled(&["kill", "node3"]))?;
+    ensure!(run(controlled(&["status"]))?.contains("node3/kubelet is DEAD"));
     cluster.wait_node("node3", "Unknown")?;
-    run(xtask(&["restore", "node3"]))?;
+    run(controlled(&["restore", "node3"]))?;
     cluster.wait_node("node3", "True")?;
     wait("another container on node3 alone", || {
-        Ok(cluster.pods()?.filter(|now| {
+        Ok(three_pods(cluster)?.filter(|now| {
             now.iter().zip(pods).all(|(new, old)| {
                 new.name == old.name && (new.container != old.container) == (new.node == "node3")
             })
@@ -383,20 +284,20 @@ fn the_audit_log_tells_who_wrote(state: &Path) -> Result<()> {
 }
 
 fn what_was_killed_half_way_up_can_be_taken_down(state: &Path) -> Result<()> {
-    let mut half = xtask(&["up"]).stdout(Stdio::null()).spawn()?;
+    let mut half = controlled(&["up"]).stdout(Stdio::null()).spawn()?;
     let begun = wait("the first processes run", || {
         Ok(state.join("node3/containerd.toml").exists().then_some(()))
     });
     half.kill()?;
     half.wait()?;
     begun?;
-    let refused = xtask(&["up"]).output()?;
+    let refused = controlled(&["up"]).output()?;
     let said = String::from_utf8(refused.stderr)?;
     ensure!(
         !refused.status.success() && said.contains("cluster down"),
         "{said}"
     );
-    run(xtask(&["down"]))?;
+    run(controlled(&["down"]))?;
     Ok(())
 }
 

@@ -1,0 +1,92 @@
+//! Why a pod does not come to run, where its member can say nothing yet.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::draft::Reason;
+use super::view::{Member, View};
+
+/// Volumes are made and pods are placed in less; until then nothing is wrong.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What kubelets say of a container that is only on its way.
+const ON_ITS_WAY: [&str; 4] = [
+    "ContainerCreating",
+    "PodInitializing",
+    "Restarting",
+    "Stopped",
+];
+
+/// The first thing that keeps a pod from running, from the container to the object that was never made.
+pub(super) fn reason(view: &View<'_>) -> Option<(Reason, String)> {
+    let mut members = view.members.values();
+    let found = members.find_map(|member| {
+        let pod = view.pod_name(member.ordinal);
+        let container = not_starting(member).map(|why| {
+            (
+                Reason::PodNotStarting,
+                format!("{pod} does not start: {why}"),
+            )
+        });
+        container.or_else(|| unbound(view, member)).or_else(|| {
+            let why = unschedulable(view, member)?;
+            Some((
+                Reason::PodUnschedulable,
+                format!("{pod} fits on no node: {why}"),
+            ))
+        })
+    });
+    found.or_else(|| {
+        let denial = view.denial?;
+        let words = format!("a pod cannot be made: {denial}");
+        Some((Reason::PodDenied, words))
+    })
+}
+
+fn not_starting(member: &Member<'_>) -> Option<String> {
+    let status = member.pod?.status.as_ref()?;
+    let mut containers = status.container_statuses.iter().flatten();
+    containers.find_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let reason = waiting.reason.as_deref()?;
+        let message = waiting.message.as_deref().unwrap_or("see its log");
+        (!ON_ITS_WAY.contains(&reason)).then(|| format!("{reason}: {message}"))
+    })
+}
+
+fn unschedulable<'a>(view: &View<'_>, member: &Member<'a>) -> Option<&'a str> {
+    let status = member.pod?.status.as_ref()?;
+    let mut conditions = status.conditions.iter().flatten();
+    let condition = conditions.find(|condition| {
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
+    })?;
+    lasts(view, condition.last_transition_time.as_ref()).then_some(())?;
+    Some(condition.message.as_deref().unwrap_or("see its events"))
+}
+
+fn unbound(view: &View<'_>, member: &Member<'_>) -> Option<(Reason, String)> {
+    let claim = member.claim.filter(|_| member.pod.is_some())?;
+    let phase = claim.status.as_ref()?.phase.as_deref();
+    let metadata = &claim.metadata;
+    let stays = phase == Some("Pending") && lasts(view, metadata.creation_timestamp.as_ref());
+    let name = metadata.name.as_deref().filter(|_| stays)?;
+    let spec = claim.spec.as_ref();
+    let class = spec.and_then(|spec| spec.storage_class_name.as_deref());
+    let class = class.map_or("no storage class".to_owned(), |class| {
+        format!("the storage class {class}")
+    });
+    let words = format!(
+        "the claim {name} ({class}) got no volume yet: see its events, and whether the class and its provisioner are there"
+    );
+    Some((Reason::ClaimUnbound, words))
+}
+
+fn lasts(view: &View<'_>, since: Option<&Time>) -> bool {
+    since.is_none_or(|since| {
+        let lasted = view.now.duration_since(since.0);
+        !lasted.is_negative() && lasted.unsigned_abs() >= PATIENCE
+    })
+}

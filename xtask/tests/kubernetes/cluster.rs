@@ -1,0 +1,139 @@
+//! The cluster of `cargo xtask cluster`, and kubectl on it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+/// Against hangs; what is waited for takes a fraction of it.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// One cluster fits on a machine.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// `cargo xtask` with these arguments.
+pub fn xtask(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-xtask"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// `cargo xtask cluster` with these.
+pub fn cluster(arguments: &[&str]) -> Command {
+    xtask(&[&["cluster"], arguments].concat())
+}
+
+pub fn run(mut command: Command) -> Result<String> {
+    let output = command.stderr(Stdio::inherit()).output()?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(output.status.success(), "{command:?}: {said}");
+    Ok(said)
+}
+
+pub fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        let found = look();
+        if let Ok(Some(found)) = found {
+            println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
+            return Ok(found);
+        }
+        if begun.elapsed() > DEADLINE {
+            let why = found.err().map(|error| format!(": {error:#}"));
+            bail!("not in time: {what}{}", why.unwrap_or_default());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The running cluster; taken down when it is dropped.
+pub struct Cluster {
+    pub kubeconfig: PathBuf,
+    kubectl: PathBuf,
+    namespace: &'static str,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Err(error) = run(cluster(&["down"])) {
+            eprintln!("the cluster may still be there: {error:#}");
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts one; kubectl works in this namespace.
+    pub fn up(namespace: &'static str) -> Result<Self> {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = run(cluster(&["up"]))?;
+        let value = |before: &str, after: &str| -> Result<PathBuf> {
+            let line = said.lines().find_map(|line| line.strip_prefix(before));
+            let value = line.and_then(|line| line.strip_suffix(after));
+            Ok(value
+                .with_context(|| format!("no {before} in {said}"))?
+                .into())
+        };
+        println!("{said}");
+        Ok(Self {
+            kubeconfig: value("export KUBECONFIG=", "")?,
+            kubectl: value("export PATH=", ":$PATH")?.join("kubectl"),
+            namespace,
+            _turn: turn,
+        })
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        run(self.command(arguments))
+    }
+
+    pub fn get(&self, what: &[&str]) -> Result<Value> {
+        let text = self.kubectl(&[&["get", "-o", "json"], what].concat())?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    pub fn apply(&self, folder: &Path, objects: &Value) -> Result<()> {
+        let file = folder.join("objects.json");
+        std::fs::write(&file, objects.to_string())?;
+        self.kubectl(&["apply", "-f", file.to_str().context("a path in UTF-8")?])?;
+        Ok(())
+    }
+
+    /// Why kubectl does not do this; empty when it does.
+    pub fn refusal(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).output()?;
+        Ok(match output.status.success() {
+            true => String::new(),
+            false => String::from_utf8(output.stderr)?,
+        })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .args(["-n", self.namespace])
+            .args(arguments);
+        command
+    }
+
+    /// Where the cluster keeps its state.
+    pub fn state(&self) -> Result<&Path> {
+        self.kubeconfig.parent().context("a folder")
+    }
+
+    pub fn wait_node(&self, node: &str, ready: &str) -> Result<()> {
+        wait(&format!("{node} is Ready={ready}"), || {
+            let object = self.get(&["node", node])?;
+            let mut conditions = object["status"]["conditions"].as_array().into_iter();
+            let found = conditions
+                .by_ref()
+                .flatten()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == ready);
+            Ok(found.then_some(()))
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! A RaftCluster on the cluster, as kubectl shows it, and the operator that works on it.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use quorate_world::{ClientOptions, Expect, Load, condition, signal};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, run, wait};
+
+const SYSTEM: [&str; 2] = ["-n", "quorate-system"];
+
+/// The example.
+pub struct Demo<'a> {
+    pub cluster: &'a Cluster,
+    pub name: &'static str,
+}
+
+/// A member as its resource's status has it, with its pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    pub pod: String,
+    pub uid: String,
+    pub node: String,
+    pub address: String,
+    /// Of the container, once there is one.
+    pub container: String,
+    pub image: String,
+}
+
+impl Demo<'_> {
+    pub fn resource(&self) -> Result<Value> {
+        self.cluster.get(&["raftcluster", self.name])
+    }
+
+    /// Waits until it is as specified.
+    pub fn wait_ready(&self) -> Result<()> {
+        wait(&format!("{} is Ready", self.name), || {
+            let resource = self.resource()?;
+            let ready = condition(&resource, "Ready").context("no condition Ready yet")?;
+            ensure!(ready.0 == "True", "{ready:?}");
+            Ok(Some(()))
+        })
+    }
+
+    /// Waits until the resource is Degraded for this reason; answers in which words.
+    pub fn wait_degraded(&self, reason: &str) -> Result<String> {
+        wait(&format!("{} is Degraded: {reason}", self.name), || {
+            let resource = self.resource()?;
+            let degraded = condition(&resource, "Degraded").context("no condition Degraded")?;
+            ensure!((degraded.0, degraded.1) == ("True", reason), "{degraded:?}");
+            Ok(Some(degraded.2.to_owned()))
+        })
+    }
+
+    pub fn endpoints(&self) -> Result<Vec<String>> {
+        let resource = self.resource()?;
+        let urls = resource["status"]["endpoints"]["client"].as_array();
+        let urls = urls.into_iter().flatten().filter_map(Value::as_str);
+        Ok(urls.map(str::to_owned).collect())
+    }
+
+    /// Lets clients loose on it: three times as many as the members need, since those that went to a member that is cut
+    /// off wait.
+    pub fn load(&self) -> Result<Load> {
+        let options = ClientOptions {
+            clients: 24,
+            ..ClientOptions::default()
+        };
+        Load::start(self.name, self.endpoints()?, options)
+    }
+
+    /// A window in which the clients follow the resource to where its members are: pods move.
+    pub fn window(
+        &self,
+        load: &Load,
+        fault: &str,
+        inject: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    // Without an answer they go where they went before.
+                    if let Ok(endpoints) = self.endpoints()
+                        && !endpoints.is_empty()
+                    {
+                        load.set_endpoints(endpoints);
+                    }
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+            });
+            let without = load.window(fault, Expect::Service, inject);
+            over.store(true, Ordering::Relaxed);
+            without.map(drop)
+        })
+    }
+
+    /// The pod that leads, once one is said to.
+    pub fn leader(&self) -> Result<String> {
+        wait("a leader is known", || {
+            Ok(self.resource()?["status"]["leader"]
+                .as_str()
+                .map(str::to_owned))
+        })
+    }
+
+    /// By the pod's name.
+    pub fn members(&self) -> Result<BTreeMap<String, Member>> {
+        let selector = format!("app.kubernetes.io/instance={}", self.name);
+        let pods = self.cluster.get(&["pods", "-l", &selector])?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pods = pods["items"].as_array().context("items")?.iter();
+        let member = |pod: &Value| Member {
+            pod: text(&pod["metadata"]["name"]),
+            uid: text(&pod["metadata"]["uid"]),
+            node: text(&pod["spec"]["nodeName"]),
+            address: text(&pod["status"]["podIP"]),
+            container: text(&pod["status"]["containerStatuses"][0]["containerID"]),
+            image: text(&pod["spec"]["containers"][0]["image"]),
+        };
+        Ok(pods
+            .map(member)
+            .map(|member| (member.pod.clone(), member))
+            .collect())
+    }
+
+    /// The members' identities, by the pod's name.
+    pub fn identities(&self) -> Result<BTreeMap<String, String>> {
+        let resource = self.resource()?;
+        let members = resource["status"]["members"].as_array();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let members = members.into_iter().flatten();
+        Ok(members
+            .map(|member| (text(&member["name"]), text(&member["incarnation"])))
+            .collect())
+    }
+
+    pub fn scale(&self, members: u32) -> Result<()> {
+        let replicas = format!("--replicas={members}");
+        let scaled = ["scale", "raftcluster", self.name, &replicas];
+        self.cluster.kubectl(&scaled).map(drop)
+    }
+
+    pub fn patch(&self, spec: &Value) -> Result<()> {
+        let patch = serde_json::json!({ "spec": spec }).to_string();
+        let patched = [
+            "patch",
+            "raftcluster",
+            self.name,
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
+        self.cluster.kubectl(&patched).map(drop)
+    }
+}
+
+/// The process of the operator that holds the lease.
+pub fn leading_operator(cluster: &Cluster) -> Result<i32> {
+    wait("an operator leads", || {
+        let lease = cluster.get(&[&SYSTEM[..], &["lease", "quorate-operator"]].concat())?;
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        let identity = format!("QUORATE_IDENTITY={holder}\0");
+        for entry in std::fs::read_dir("/proc")? {
+            let folder = entry?.path();
+            let Ok(command) = std::fs::read(folder.join("cmdline")) else {
+                continue;
+            };
+            let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
+            let is_it = command.starts_with(b"/usr/local/bin/quorate-operator\0")
+                && String::from_utf8_lossy(&environment).contains(&identity);
+            if is_it && !holder.is_empty() {
+                let pid = folder.file_name().and_then(|name| name.to_str());
+                return Ok(Some(pid.context("a number")?.parse()?));
+            }
+        }
+        Ok(None)
+    })
+}
+
+/// Kills whichever operator leads, three times, while something is under way.
+pub fn kill_operators(cluster: &Cluster) -> Result<()> {
+    for _ in 0..3 {
+        signal(leading_operator(cluster)?, Signal::KILL)?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Ok(())
+}
+
+/// What curl says, which must succeed.
+pub fn curl(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new("curl");
+    command.args(["-sS", "--max-time", "60"]).args(arguments);
+    run(command)
+}
