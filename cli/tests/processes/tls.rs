@@ -1,40 +1,17 @@
 //! Certificates from a Secret: members trust one another, clients verify, a renewal needs no restart.
 
 use std::process::Command;
-use std::sync::LazyLock;
 
 use anyhow::{Context, Result, ensure};
-use quorate_world::{Up, condition};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use quorate_world::{Up, certificates, condition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cluster::{DEADLINE, KIND, quorate, turn};
 
-const NAMES: [&str; 2] = [
-    "*.secure-peers.default.svc.cluster.local",
-    "secure-client.default.svc",
-];
-
-static AUTHORITY: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {
-    let mut params = CertificateParams::new(vec![]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // Of one name with those that it signs, OpenSSL would take them for self-signed.
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "authority");
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-});
-
 /// A Secret with a new certificate.
 fn secret() -> Result<Value> {
-    let key = KeyPair::generate()?;
-    let names: Vec<String> = NAMES.map(str::to_owned).into();
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &*AUTHORITY)?;
-    Ok(json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "certificates", "namespace": "default" },
-        "stringData": { "tls.crt": certificate.pem(), "tls.key": key.serialize_pem(), "ca.crt": AUTHORITY.pem() },
-    }))
+    certificates("certificates", "secure")
 }
 
 struct Secured {

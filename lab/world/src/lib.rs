@@ -2,12 +2,14 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod authority;
 mod clients;
 mod cut;
 mod forgetful;
 mod load;
 mod up;
 
+pub use authority::certificates;
 pub use clients::{ClientOptions, Clients};
 pub use cut::Cut;
 pub use forgetful::{Crash, Forgetful};

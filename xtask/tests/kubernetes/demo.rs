@@ -160,8 +160,8 @@ impl Demo<'_> {
     }
 }
 
-/// The process of the operator that holds the lease.
-pub fn leading_operator(cluster: &Cluster) -> Result<i32> {
+/// The operator that holds the lease: its pod, and its process.
+pub fn leading_operator(cluster: &Cluster) -> Result<(String, i32)> {
     wait("an operator leads", || {
         let lease = cluster.get(&[&SYSTEM[..], &["lease", "quorate-operator"]].concat())?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
@@ -176,18 +176,21 @@ pub fn leading_operator(cluster: &Cluster) -> Result<i32> {
                 && String::from_utf8_lossy(&environment).contains(&identity);
             if is_it && !holder.is_empty() {
                 let pid = folder.file_name().and_then(|name| name.to_str());
-                return Ok(Some(pid.context("a number")?.parse()?));
+                return Ok(Some((holder.to_owned(), pid.context("a number")?.parse()?)));
             }
         }
         Ok(None)
     })
 }
 
-/// Kills whichever operator leads, three times, while something is under way.
+/// Kills whichever operator leads, three times, while something is under way. Its pod goes too: kubelet waits longer each
+/// time before it starts the same container again, and another pod's at once.
 pub fn kill_operators(cluster: &Cluster) -> Result<()> {
     for _ in 0..3 {
-        signal(leading_operator(cluster)?, Signal::KILL)?;
-        std::thread::sleep(Duration::from_secs(1));
+        let (pod, pid) = leading_operator(cluster)?;
+        signal(pid, Signal::KILL)?;
+        let gone = ["delete", "pod", &pod, "--wait=false", "--force"];
+        cluster.kubectl(&[&SYSTEM[..], &gone].concat())?;
     }
     Ok(())
 }

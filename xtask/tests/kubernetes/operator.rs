@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use quorate_api::cases::{By, Case};
-use quorate_world::Load;
+use quorate_world::{Load, certificates, signal};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::audit::{only_the_operator_writes, rights_are_the_least};
 use crate::cluster::{Cluster, cluster as controlled, run, wait, xtask};
-use crate::demo::{Demo, curl, kill_operators};
+use crate::demo::{Demo, curl, kill_operators, leading_operator};
 
 const KEYS: usize = 1000;
 /// kubectl's own user, for what the test does by hand.
@@ -36,6 +37,7 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
     a_node_is_cut_off_and_healed(&demo, &load)?;
     a_node_is_killed_and_restored(&demo, &load)?;
     it_scales_while_operators_are_killed(&demo, &load)?;
+    a_paused_operator_is_succeeded(&demo, &load)?;
     it_is_upgraded_and_a_bad_image_stops_at_one(&demo, &load)?;
     a_volume_is_lost(&demo, &load)?;
     drift_is_put_back(&demo, &load)?;
@@ -43,6 +45,7 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
     load.finish(&demo.endpoints()?)?;
 
     what_keeps_pods_from_running_is_told(&cluster, folder.path())?;
+    a_group_with_certificates_takes_its_claims_along(&cluster, folder.path())?;
     it_goes_and_leaves_its_claims(&demo)?;
     rights_are_the_least(&cluster)?;
     only_the_operator_writes(&cluster, "demo", &[BY_HAND, COLLECTOR])
@@ -103,7 +106,11 @@ fn the_operator_is_installed(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// In a namespace that admits nothing but the restricted profile.
 fn the_example_serves(demo: &Demo<'_>) -> Result<()> {
+    let restricted = "pod-security.kubernetes.io/enforce=restricted";
+    demo.cluster
+        .kubectl(&["label", "namespace", "default", restricted])?;
     let applied = Instant::now();
     let example = path("examples/raft-cluster.yaml");
     demo.cluster.kubectl(&["apply", "-f", example.as_str()])?;
@@ -152,10 +159,15 @@ fn a_pod_reads_by_dns_name(demo: &Demo<'_>, folder: &Path) -> Result<()> {
     let url = "http://demo-client.default.svc.cluster.local:7070/kv/bulk-1";
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "reader" },
-        "spec": { "restartPolicy": "Never", "containers": [{
-            "name": "curl", "image": image, "imagePullPolicy": "Never",
-            "command": ["quorate-raft-cluster", "-sS", "--max-time", "10", url],
-        }] },
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "curl", "image": image, "imagePullPolicy": "Never",
+                "command": ["quorate-raft-cluster", "-sS", "--max-time", "10", url],
+                "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+            }],
+        },
     });
     demo.cluster.apply(folder, &pod)?;
     wait("a pod reads by DNS name", || {
@@ -226,15 +238,31 @@ fn it_scales_while_operators_are_killed(demo: &Demo<'_>, load: &Load) -> Result<
         if members == 5 {
             let newest = [&identities["demo-3"], &identities["demo-4"]].map(Clone::clone);
             if let Some(earlier) = earlier.replace(newest.clone()) {
-                ensure!(earlier != newest, "an identity was used twice: {newest:?}");
+                let is_new = newest.iter().all(|id| !earlier.contains(id));
+                ensure!(is_new, "an identity was used twice: {earlier:?} {newest:?}");
             }
         }
     }
-    demo.window(load, "scaled to 3", || {
-        demo.scale(3)?;
-        demo.wait_ready()
-    })?;
     Ok(())
+}
+
+/// It wakes up after another has taken over, finds the lease lost, and ends.
+fn a_paused_operator_is_succeeded(demo: &Demo<'_>, load: &Load) -> Result<()> {
+    demo.window(load, "scaled to 3, the operator paused", || {
+        let (paused, pid) = leading_operator(demo.cluster)?;
+        signal(pid, Signal::STOP)?;
+        demo.scale(3)?;
+        demo.wait_ready()?;
+        signal(pid, Signal::CONT)?;
+        wait("the paused operator has ended", || {
+            Ok((!Path::new(&format!("/proc/{pid}")).exists()).then_some(()))
+        })?;
+        ensure!(
+            leading_operator(demo.cluster)?.0 != paused,
+            "{paused} leads"
+        );
+        demo.wait_ready()
+    })
 }
 
 fn it_is_upgraded_and_a_bad_image_stops_at_one(demo: &Demo<'_>, load: &Load) -> Result<()> {
@@ -264,6 +292,7 @@ fn it_is_upgraded_and_a_bad_image_stops_at_one(demo: &Demo<'_>, load: &Load) -> 
         demo.patch(&json!({ "image": missing, "version": null }))?;
         let words = demo.wait_degraded("UpgradeStopped")?;
         println!("{words}");
+        ensure!(words.contains("ImagePull"), "it must say why: {words}");
         let members = demo.members()?;
         let bad = members.values().filter(|member| member.image == missing);
         ensure!(bad.count() == 1, "{members:?}");
@@ -334,6 +363,11 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
     ] {
         ensure!(events.contains(words), "no event says: {words}");
     }
+    let (operator, _) = leading_operator(cluster)?;
+    let metrics = format!("/api/v1/namespaces/quorate-system/pods/{operator}:8080/proxy/metrics");
+    let metrics = cluster.kubectl(&["get", "--raw", &metrics])?;
+    let drift = "quorate_operator_drift_total{drift=\"deleted\",object=\"Service\"} 1";
+    ensure!(metrics.contains(drift), "{metrics}");
     Ok(())
 }
 
@@ -368,6 +402,54 @@ fn what_keeps_pods_from_running_is_told(cluster: &Cluster, folder: &Path) -> Res
     ensure!(words.contains("data-classless-0"), "{words}");
     cluster.kubectl(&["delete", "raftcluster", "classless"])?;
     Ok(())
+}
+
+/// Members trust one another, the operator and the clients by a Secret; and the policy deletes claims.
+fn a_group_with_certificates_takes_its_claims_along(
+    cluster: &Cluster,
+    folder: &Path,
+) -> Result<()> {
+    let secret = certificates("certificates", "secure")?;
+    let authority = folder.join("ca.crt");
+    let pem = secret["stringData"]["ca.crt"]
+        .as_str()
+        .context("a certificate")?;
+    std::fs::write(&authority, pem)?;
+    cluster.apply(folder, &secret)?;
+    let resource = json!({
+        "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster", "metadata": { "name": "secure" },
+        "spec": {
+            "members": 3, "tls": { "secretName": "certificates" },
+            "storage": { "retention": { "whenScaled": "Delete", "whenDeleted": "Delete" } },
+        },
+    });
+    cluster.apply(folder, &resource)?;
+    let secure = Demo {
+        cluster,
+        name: "secure",
+    };
+    secure.wait_ready()?;
+    ensure!(secure.resource()?["status"]["insecure"] == false);
+    let leader = secure.members()?[&secure.leader()?].address.clone();
+    let ca = authority.to_str().context("a path in UTF-8")?;
+    let to = format!("secure-client.default.svc:7070:{leader}:7070");
+    let url = "https://secure-client.default.svc:7070/kv/a";
+    let trusting = ["--cacert", ca, "--connect-to", &to];
+    curl(&[&trusting[..], &["-f", "-X", "PUT", "-d", "hello", url]].concat())?;
+    ensure!(curl(&[&trusting[..], &[url]].concat())? == "hello");
+
+    secure.scale(1)?;
+    secure.wait_ready()?;
+    let claims = ["pvc", "-l", "app.kubernetes.io/instance=secure"];
+    let kept = |left: usize| {
+        wait(&format!("{left} claims are left"), || {
+            let claims = cluster.get(&claims)?;
+            Ok((claims["items"].as_array().map(Vec::len) == Some(left)).then_some(()))
+        })
+    };
+    kept(1)?;
+    cluster.kubectl(&["delete", "raftcluster", "secure"])?;
+    kept(0)
 }
 
 fn it_goes_and_leaves_its_claims(demo: &Demo<'_>) -> Result<()> {

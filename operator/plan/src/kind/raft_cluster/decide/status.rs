@@ -191,7 +191,9 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     }
     if let Some(ordinal) = draft.stopped {
         let (pod, member) = (view.pod_name(ordinal), view.member(ordinal));
-        let wrong = rollout::other_version(view, &member).map(|why| format!("it {why}"));
+        let wrong = rollout::other_version(view, &member)
+            .map(|why| format!("it {why}"))
+            .or_else(|| stuck::not_starting(&member));
         let why = wrong
             .as_deref()
             .or(member.silence)

@@ -44,7 +44,8 @@ pub(super) fn reason(view: &View<'_>) -> Option<(Reason, String)> {
     })
 }
 
-fn not_starting(member: &Member<'_>) -> Option<String> {
+/// What the kubelet says of a container that does not start.
+pub(super) fn not_starting(member: &Member<'_>) -> Option<String> {
     let status = member.pod?.status.as_ref()?;
     let mut containers = status.container_statuses.iter().flatten();
     containers.find_map(|container| {
