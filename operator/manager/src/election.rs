@@ -5,7 +5,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::lease::{DEADLINE, PERIOD, Step, Watch, released};
 
@@ -50,8 +50,10 @@ impl Election {
     pub async fn hold(&mut self, alive: &watch::Sender<Option<Instant>>) {
         let mut renewed = Instant::now();
         loop {
-            sleep(PERIOD).await;
-            match timeout(PERIOD, self.turn()).await {
+            // Not one moment beyond the deadline: whoever is next may begin soon after.
+            let next = |after: Instant| (after + PERIOD).min(renewed + DEADLINE);
+            sleep_until(next(Instant::now())).await;
+            match timeout_at(next(Instant::now()), self.turn()).await {
                 Ok(Ok(Some(true))) => {
                     renewed = Instant::now();
                     alive.send_replace(Some(renewed));
