@@ -130,7 +130,10 @@ impl Node {
         let image = container.and_then(|container| container.image.as_deref());
         let command = container.and_then(|container| container.command.as_deref());
         let Some([binary]) = command else {
-            anyhow::bail!("the pod's command must be the name of a binary, without arguments");
+            anyhow::bail!(
+                "{}: its command must be the name of a binary, without arguments; delete the pod, and it is made anew",
+                pod.metadata.name.as_deref().unwrap_or("a pod")
+            );
         };
         Ok(self.images.resolve(image.unwrap_or_default(), binary)?)
     }

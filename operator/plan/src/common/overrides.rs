@@ -44,9 +44,18 @@ pub const FORBIDDEN_OVERRIDES: &[(&[&str], &str)] = &[
     (&["metadata", "labels", "app.kubernetes.io/*"], OWN_LABEL),
     (&["metadata", "labels", "quorate.dev/*"], OWN_LABEL),
     (&["metadata", "annotations", "quorate.dev/*"], OWN_LABEL),
+    (
+        &[
+            "metadata",
+            "annotations",
+            "container.apparmor.security.beta.kubernetes.io/*",
+        ],
+        RESTRICTED,
+    ),
     (&["spec", "hostNetwork"], ADDRESS),
     (&["spec", "hostPID"], RESTRICTED),
     (&["spec", "hostIPC"], RESTRICTED),
+    (&["spec", "os"], "members are programs for Linux"),
     (&["spec", "hostname"], IDENTITY),
     (&["spec", "hostnameOverride"], IDENTITY),
     (&["spec", "setHostnameAsFQDN"], IDENTITY),
@@ -128,6 +137,79 @@ pub const FORBIDDEN_OVERRIDES: &[(&[&str], &str)] = &[
     (&["spec", "securityContext", "appArmorProfile"], RESTRICTED),
     (&["spec", "securityContext", "sysctls"], RESTRICTED),
     (&["spec", "securityContext", "windowsOptions"], RESTRICTED),
+    (
+        &["spec", "containers", "*", "ports", "*", "hostPort"],
+        RESTRICTED,
+    ),
+    (
+        &["spec", "initContainers", "*", "ports", "*", "hostPort"],
+        RESTRICTED,
+    ),
+    // Of any probe, and of any hook.
+    (
+        &["spec", "containers", "*", "*", "httpGet", "host"],
+        RESTRICTED,
+    ),
+    (
+        &["spec", "containers", "*", "*", "tcpSocket", "host"],
+        RESTRICTED,
+    ),
+    (
+        &[
+            "spec",
+            "containers",
+            "*",
+            "lifecycle",
+            "*",
+            "httpGet",
+            "host",
+        ],
+        RESTRICTED,
+    ),
+    (
+        &[
+            "spec",
+            "containers",
+            "*",
+            "lifecycle",
+            "*",
+            "tcpSocket",
+            "host",
+        ],
+        RESTRICTED,
+    ),
+    (
+        &["spec", "initContainers", "*", "*", "httpGet", "host"],
+        RESTRICTED,
+    ),
+    (
+        &["spec", "initContainers", "*", "*", "tcpSocket", "host"],
+        RESTRICTED,
+    ),
+    (
+        &[
+            "spec",
+            "initContainers",
+            "*",
+            "lifecycle",
+            "*",
+            "httpGet",
+            "host",
+        ],
+        RESTRICTED,
+    ),
+    (
+        &[
+            "spec",
+            "initContainers",
+            "*",
+            "lifecycle",
+            "*",
+            "tcpSocket",
+            "host",
+        ],
+        RESTRICTED,
+    ),
     (
         &["spec", "containers", "*", "securityContext"],
         OWN_SECURITY,
@@ -265,15 +347,15 @@ fn forbidden(path: &str, node: &Value, pattern: &[&str], reason: &str, faults: &
     }
 }
 
-/// The fields of an object, or the items of a list by their merge keys.
+/// The fields of an object, or the items of a list by their merge keys; `item` where they have none of these.
 fn children(node: &Value) -> Box<dyn Iterator<Item = (&str, &Value)> + '_> {
     match node {
         Value::Object(fields) => {
             Box::new(fields.iter().map(|(name, value)| (name.as_str(), value)))
         }
-        Value::Array(items) => Box::new(items.iter().filter_map(|item| {
-            let key = item.get("mountPath").or_else(|| item.get("name"))?;
-            Some((key.as_str()?, item))
+        Value::Array(items) => Box::new(items.iter().map(|item| {
+            let key = item.get("mountPath").or_else(|| item.get("name"));
+            (key.and_then(Value::as_str).unwrap_or("item"), item)
         })),
         _ => Box::new(std::iter::empty()),
     }

@@ -207,7 +207,7 @@ fn limits(limits: &api::Limits, faults: &mut Faults) -> Checked<api::Limits> {
         ),
         ("maxConnections", limits.max_connections.into(), 1 << 20),
         ("maxSessions", limits.max_sessions.into(), NO_BOUND),
-        ("requestTimeoutMs", limits.request_timeout_ms, NO_BOUND),
+        ("requestTimeoutMs", limits.request_timeout_ms, 600_000),
         ("lagBoundEntries", limits.lag_bound_entries, NO_BOUND),
     ];
     for (name, value, most) in numbers {
@@ -219,6 +219,11 @@ fn limits(limits: &api::Limits, faults: &mut Faults) -> Checked<api::Limits> {
         limits.free_space_reserve_bytes >= 0,
         "spec.limits.freeSpaceReserveBytes",
         api::LIMITS_ARE_POSITIVE,
+    );
+    faults.demand(
+        limits.free_space_reserve_bytes <= 1 << 40,
+        "spec.limits.freeSpaceReserveBytes",
+        api::LIMITS_ARE_BOUNDED,
     );
     let fits = limits.max_pending_bytes >= limits.max_value_bytes.max(limits.max_batch_bytes);
     faults.demand(

@@ -21,6 +21,8 @@ pub(super) const HEADER: u64 = 40;
 const MAGIC: [u8; 8] = *b"QUORATEL";
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".log";
+/// A segment that does not fit on the disk may be smaller by this factor.
+const SMALLEST: u64 = 64;
 /// A segment that has no name yet; of no worth after a crash.
 pub(super) const UNFINISHED: &str = "next.tmp";
 
@@ -109,37 +111,45 @@ pub(super) fn make(
 ) -> Result<Open, LogError> {
     let records: Vec<&[u8]> = checkpoint.iter().map(Vec::as_slice).collect();
     // Room for several times the checkpoint, or a large one would make every batch begin a segment.
-    let allocated = options.segment_bytes.max(4 * frame::frame_len(&records)?);
-    let mut bytes = Header {
-        number,
-        previous_end,
-        allocated,
-    }
-    .encode()
-    .to_vec();
-    frame::encode(
-        &mut bytes,
-        Position {
+    let several = 4 * (HEADER + frame::frame_len(&records)?);
+    let least = several.max(options.segment_bytes / SMALLEST);
+    let mut allocated = several.max(options.segment_bytes);
+    let temporary = dir.join(UNFINISHED);
+    loop {
+        let header = Header {
+            number,
+            previous_end,
+            allocated,
+        };
+        let mut bytes = header.encode().to_vec();
+        let at = Position {
             segment: number,
             offset: HEADER,
-        },
-        0,
-        &records,
-    )?;
-    let first = bytes.len() as u64;
-    let temporary = dir.join(UNFINISHED);
-    let file = write_durably(disk, dir, &temporary, &path(dir, number), &bytes, allocated)
-        .map_err(|source| LogError::Io {
-            file: temporary.display().to_string(),
-            source,
-        })?;
-    Ok(Open {
-        file,
-        first,
-        end: first,
-        allocated,
-        claimed: first,
-    })
+        };
+        frame::encode(&mut bytes, at, 0, &records)?;
+        let first = bytes.len() as u64;
+        match write_durably(disk, dir, &temporary, &path(dir, number), &bytes, allocated) {
+            Ok(file) => {
+                return Ok(Open {
+                    file,
+                    first,
+                    end: first,
+                    allocated,
+                    claimed: first,
+                });
+            }
+            // A member that is short of space takes no more writes of clients, and still has to vote and to follow.
+            Err(full) if full.kind() == io::ErrorKind::StorageFull && allocated > least => {
+                allocated = (allocated / 4).max(least);
+            }
+            Err(source) => {
+                return Err(LogError::Io {
+                    file: temporary.display().to_string(),
+                    source,
+                });
+            }
+        }
+    }
 }
 
 fn write_durably(

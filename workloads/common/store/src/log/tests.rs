@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -133,6 +134,32 @@ fn a_full_disk_poisons() {
         log.append(&[b"b"], &mut Vec::new),
         Err(LogError::Poisoned)
     ));
+}
+
+#[test]
+fn a_disk_without_room_for_a_whole_segment_gets_a_smaller_one() {
+    let disk = MemFs::default();
+    let options = LogOptions {
+        segment_bytes: 1 << 20,
+    };
+    let seen = RefCell::new(Vec::new());
+    let reopen = || {
+        let mut visit = |_, record: &[u8]| {
+            seen.borrow_mut().push(record.to_vec());
+            Ok(())
+        };
+        SegmentLog::open(Arc::new(disk.clone()), DIR, options, &mut visit)
+    };
+    let (mut log, _) = reopen().unwrap();
+    disk.fail_after(Some(100_000));
+    log.roll(&[]).unwrap();
+    append(&mut log, &[b"taken"]);
+    log.sync().unwrap();
+    drop(log);
+    let (mut log, _) = reopen().unwrap();
+    assert_eq!(*seen.borrow(), [b"taken".to_vec()]);
+    disk.fail_after(Some(10_000));
+    assert!(log.roll(&[]).is_err(), "a disk that is full stays full");
 }
 
 #[test]

@@ -243,6 +243,10 @@ impl File for MemFile {
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         self.with(|inner, node| {
+            let grows = len.saturating_sub(inner.content(node)?.len());
+            if inner.room.is_some_and(|room| room < grows) {
+                return Err(ErrorKind::StorageFull.into());
+            }
             inner.content(node)?.set_len(len);
             Ok(())
         })
