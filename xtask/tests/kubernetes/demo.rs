@@ -1,6 +1,7 @@
 //! A RaftCluster on the cluster, as kubectl shows it, and the operator that works on it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -189,10 +190,26 @@ pub fn kill_operators(cluster: &Cluster) -> Result<()> {
     for _ in 0..3 {
         let (pod, pid) = leading_operator(cluster)?;
         signal(pid, Signal::KILL)?;
-        let gone = ["delete", "pod", &pod, "--wait=false", "--force"];
+        wait_ended(pid)?;
+        let gone = [
+            "delete",
+            "pod",
+            &pod,
+            "--wait=false",
+            "--force",
+            "--ignore-not-found",
+        ];
         cluster.kubectl(&[&SYSTEM[..], &gone].concat())?;
     }
     Ok(())
+}
+
+/// Waits until a process has ended.
+pub fn wait_ended(pid: i32) -> Result<()> {
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    wait("the operator's process has ended", || {
+        Ok((!folder.exists()).then_some(()))
+    })
 }
 
 /// What curl says, which must succeed.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{only_the_operator_writes, rights_are_the_least};
 use crate::cluster::{Cluster, cluster as controlled, run, wait, xtask};
-use crate::demo::{Demo, curl, kill_operators, leading_operator};
+use crate::demo::{Demo, curl, kill_operators, leading_operator, wait_ended};
 
 const KEYS: usize = 1000;
 /// kubectl's own user, for what the test does by hand.
@@ -254,9 +254,7 @@ fn a_paused_operator_is_succeeded(demo: &Demo<'_>, load: &Load) -> Result<()> {
         demo.scale(3)?;
         demo.wait_ready()?;
         signal(pid, Signal::CONT)?;
-        wait("the paused operator has ended", || {
-            Ok((!Path::new(&format!("/proc/{pid}")).exists()).then_some(()))
-        })?;
+        wait_ended(pid)?;
         ensure!(
             leading_operator(demo.cluster)?.0 != paused,
             "{paused} leads"

@@ -139,14 +139,14 @@ fn a_full_disk_poisons() {
 #[test]
 fn a_disk_without_room_for_a_whole_segment_gets_a_smaller_one() {
     let disk = MemFs::default();
-    let options = LogOptions {
-        segment_bytes: 1 << 20,
-    };
     let seen = RefCell::new(Vec::new());
     let reopen = || {
         let mut visit = |_, record: &[u8]| {
             seen.borrow_mut().push(record.to_vec());
             Ok(())
+        };
+        let options = LogOptions {
+            segment_bytes: 1 << 20,
         };
         SegmentLog::open(Arc::new(disk.clone()), DIR, options, &mut visit)
     };
