@@ -16,7 +16,7 @@ use crate::demo::{Demo, curl, kill_operators, leading_operator, wait_ended};
 
 const KEYS: usize = 1000;
 /// kubectl's own user, for what the test does by hand.
-const BY_HAND: &str = "kubernetes-admin";
+const BY_HAND: &str = "admin";
 const COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
 
 #[test]
