@@ -14,6 +14,11 @@ const DEADLINE: Duration = Duration::from_secs(90);
 /// One cluster fits on a machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Held by the one test that runs.
+pub fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// `cargo xtask` with these arguments.
 pub fn xtask(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-xtask"));
@@ -54,7 +59,6 @@ pub struct Cluster {
     pub kubeconfig: PathBuf,
     kubectl: PathBuf,
     namespace: &'static str,
-    _turn: MutexGuard<'static, ()>,
 }
 
 impl Drop for Cluster {
@@ -68,7 +72,6 @@ impl Drop for Cluster {
 impl Cluster {
     /// Starts one; kubectl works in this namespace.
     pub fn up(namespace: &'static str) -> Result<Self> {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let said = run(cluster(&["up"]))?;
         let value = |before: &str, after: &str| -> Result<PathBuf> {
             let line = said.lines().find_map(|line| line.strip_prefix(before));
@@ -82,7 +85,6 @@ impl Cluster {
             kubeconfig: value("export KUBECONFIG=", "")?,
             kubectl: value("export PATH=", ":$PATH")?.join("kubectl"),
             namespace,
-            _turn: turn,
         })
     }
 

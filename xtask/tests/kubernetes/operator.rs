@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::audit::{only_the_operator_writes, rights_are_the_least};
-use crate::cluster::{Cluster, cluster as controlled, run, wait, xtask};
+use crate::cluster::{Cluster, cluster as controlled, run, turn, wait, xtask};
 use crate::demo::{Demo, curl, kill_operators, leading_operator, wait_ended};
 
 const KEYS: usize = 1000;
@@ -21,6 +21,7 @@ const COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-colle
 
 #[test]
 fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
+    let _turn = turn();
     let folder = tempfile::tempdir()?;
     let cluster = Cluster::up("default")?;
     the_api_server_judges_as_the_tables_say(&cluster, folder.path())?;
