@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::core::v1::Secret;
 use quorate_client::{Client, Identity, Resolver, Timeouts};
 use quorate_engine::{Failure, Host, Key, Snapshot};
-use quorate_plan::{Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address};
+use quorate_plan::{
+    Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address, owner_reference,
+};
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 
@@ -331,17 +333,6 @@ impl Host for LocalHost {
         self.seen = Some((key, stored));
         Ok(version)
     }
-}
-
-fn owner_reference(resource: &Value) -> Value {
-    json!({
-        "apiVersion": resource["apiVersion"],
-        "kind": resource["kind"],
-        "name": resource["metadata"]["name"],
-        "uid": resource["metadata"]["uid"],
-        "controller": true,
-        "blockOwnerDeletion": true,
-    })
 }
 
 /// One object per resource and reason: what happens again is counted, so that events cannot pile up.

@@ -73,7 +73,7 @@ impl Caches {
         );
     }
 
-    /// The cached object of this kind and name.
+    /// The cached object of this kind and name, but for StatefulSets.
     pub fn object(&self, kind: &str, key: &Key) -> Option<Object> {
         match kind {
             "ServiceAccount" => get(&self.service_accounts, key).map(Object::ServiceAccount),
@@ -81,7 +81,6 @@ impl Caches {
             "Service" => get(&self.services, key).map(Object::Service),
             "NetworkPolicy" => get(&self.network_policies, key).map(Object::NetworkPolicy),
             "PodDisruptionBudget" => get(&self.budgets, key).map(Object::PodDisruptionBudget),
-            "StatefulSet" => get(&self.stateful_sets, key).map(Object::StatefulSet),
             _ => None,
         }
     }

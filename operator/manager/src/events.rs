@@ -13,8 +13,8 @@ use quorate_plan::Event;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// The longest note that the API takes.
-const LONGEST_NOTE: usize = 1024;
+/// The API takes notes of 1024 bytes; a character has four at most.
+const LONGEST_NOTE: usize = 1024 / 4;
 
 /// Who tells: the controller's name, and this process of it.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Reporter {
     }
 
     fn event(&self, about: &ObjectReference, event: &Event, now: Timestamp) -> KubeEvent {
-        let note: String = event.message.chars().take(LONGEST_NOTE / 4).collect();
+        let note: String = event.message.chars().take(LONGEST_NOTE).collect();
         let subject = about.name.clone().unwrap_or_default();
         let mut digest = Sha256::new();
         for part in [

@@ -11,7 +11,7 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Pr
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use quorate_engine::{Failure, Host, Key, Snapshot};
-use quorate_plan::{Action, AnyKind, Env, Event, Object, Observed};
+use quorate_plan::{Action, AnyKind, Env, Event, Object, Observed, owner_reference};
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 
@@ -158,17 +158,6 @@ where
     deleted
         .map(drop)
         .map_err(|error| failure(&format!("{what} {name}"), error))
-}
-
-fn owner_reference(resource: &Value) -> Value {
-    json!({
-        "apiVersion": resource["apiVersion"],
-        "kind": resource["kind"],
-        "name": resource["metadata"]["name"],
-        "uid": resource["metadata"]["uid"],
-        "controller": true,
-        "blockOwnerDeletion": true,
-    })
 }
 
 fn is_owned_by(metadata: &ObjectMeta, uid: &str) -> bool {

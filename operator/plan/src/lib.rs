@@ -15,7 +15,7 @@ mod stage;
 
 pub use action::*;
 pub use common::check::Checked;
-pub use common::identity::{CONFIG_HASH, INSTANCE, Identity, OWNER_UID};
+pub use common::identity::{CONFIG_HASH, INSTANCE, Identity, OWNER_UID, owner_reference};
 pub use common::overrides::FORBIDDEN_OVERRIDES;
 pub use common::pods::USER;
 pub use decision::*;

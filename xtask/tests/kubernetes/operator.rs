@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{only_the_operator_writes, rights_are_the_least};
 use crate::cluster::{Cluster, cluster as controlled, run, turn, wait, xtask};
-use crate::demo::{Demo, curl, kill_operators, leading_operator, wait_ended};
+use crate::demo::{Demo, Member, curl, kill_operators, leading_operator, wait_ended};
 
 const KEYS: usize = 1000;
 /// kubectl's own user, for what the test does by hand.
@@ -195,34 +195,40 @@ fn the_leader_is_deleted(demo: &Demo<'_>, load: &Load) -> Result<()> {
     Ok(())
 }
 
-/// A cable pulled at the leader's node: the container runs on.
+/// A cable pulled: the container runs on.
 fn a_node_is_cut_off_and_healed(demo: &Demo<'_>, load: &Load) -> Result<()> {
-    let before = demo.members()?[&demo.leader()?].clone();
-    demo.window(load, "the leader's node cut off and healed", || {
-        run(controlled(&["cut", &before.node]))?;
-        demo.cluster.wait_node(&before.node, "Unknown")?;
-        run(controlled(&["heal", &before.node]))?;
-        demo.cluster.wait_node(&before.node, "True")
-    })?;
-    demo.wait_ready()?;
-    let after = &demo.members()?[&before.pod];
+    let fault = "the leader's node cut off and healed";
+    let [before, after] = the_leaders_node_goes_and_returns(demo, load, fault, "cut", "heal")?;
     ensure!(after.container == before.container, "{before:?} {after:?}");
     Ok(())
 }
 
-/// A power cut at the leader's node.
+/// A power cut.
 fn a_node_is_killed_and_restored(demo: &Demo<'_>, load: &Load) -> Result<()> {
+    let fault = "the leader's node killed and restored";
+    let [before, after] = the_leaders_node_goes_and_returns(demo, load, fault, "kill", "restore")?;
+    ensure!(after.container != before.container, "{before:?} {after:?}");
+    Ok(())
+}
+
+/// The member that led, before and after.
+fn the_leaders_node_goes_and_returns(
+    demo: &Demo<'_>,
+    load: &Load,
+    fault: &str,
+    harm: &str,
+    mend: &str,
+) -> Result<[Member; 2]> {
     let before = demo.members()?[&demo.leader()?].clone();
-    demo.window(load, "the leader's node killed and restored", || {
-        run(controlled(&["kill", &before.node]))?;
+    demo.window(load, fault, || {
+        run(controlled(&[harm, &before.node]))?;
         demo.cluster.wait_node(&before.node, "Unknown")?;
-        run(controlled(&["restore", &before.node]))?;
+        run(controlled(&[mend, &before.node]))?;
         demo.cluster.wait_node(&before.node, "True")
     })?;
     demo.wait_ready()?;
-    let after = &demo.members()?[&before.pod];
-    ensure!(after.container != before.container, "{before:?} {after:?}");
-    Ok(())
+    let after = demo.members()?[&before.pod].clone();
+    Ok([before, after])
 }
 
 fn it_scales_while_operators_are_killed(demo: &Demo<'_>, load: &Load) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::core::Resource;
+use serde_json::{Value, json};
 
 use super::check::{Faults, is_dns_label};
 
@@ -114,6 +115,18 @@ impl Identity {
             block_owner_deletion: Some(true),
         }
     }
+}
+
+/// What makes an object go when this resource goes, of whatever kind it is.
+pub fn owner_reference(resource: &Value) -> Value {
+    json!({
+        "apiVersion": resource["apiVersion"],
+        "kind": resource["kind"],
+        "name": resource["metadata"]["name"],
+        "uid": resource["metadata"]["uid"],
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
 }
 
 /// A selector by labels alone.
