@@ -1,6 +1,7 @@
 //! The disk of all members full to the last byte, and space again.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ use serde_json::Value;
 use crate::cluster::{Cluster, DEADLINE, KIND, Spec};
 
 const CAPACITY_BYTES: u64 = 4 << 30;
+/// What a segment of a member's log takes when there is room (quorate_store::LogOptions).
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// Above the reserve, so that writes are taken; not room for a segment of each of the three members.
+const SHORT_BYTES: u64 = 112 << 20;
 /// Long enough for the killed one to try its start more than once.
 const STAYS_FULL: Duration = Duration::from_secs(5);
 
@@ -87,6 +92,58 @@ fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() -> Result<()> {
         ensure!(!told(&cluster.up.get(KIND, &cluster.name)?));
         let read = curl(&[&first])?;
         ensure!(read == ("200".into(), "before".into()), "{read:?}");
+        Ok(())
+    });
+    cluster.finish_after(result)
+}
+
+/// Sizes of the segments of all members' logs.
+fn segments(folder: &Path) -> Result<Vec<u64>> {
+    let mut sizes = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        // What was there a moment ago may be a log's file that was dropped meanwhile.
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let name = entry.file_name();
+        let is_segment = name.to_str().and_then(|name| name.strip_suffix(".log"));
+        if metadata.is_dir() {
+            sizes.extend(segments(&entry.path())?);
+        } else if is_segment.is_some_and(|name| name.len() == 20) {
+            sizes.push(metadata.len());
+        }
+    }
+    Ok(sizes)
+}
+
+#[test]
+fn a_log_that_rolls_on_a_short_disk_gets_a_smaller_segment_and_nobody_ends() -> Result<()> {
+    let mounted = RefCell::new(None);
+    let mut cluster = Cluster::start_prepared("short", &Spec::default(), &[], |state| {
+        let volumes = state.join("volumes");
+        mounted.replace(Some(Forgetful::mount(&volumes, CAPACITY_BYTES)?));
+        Ok(())
+    })?;
+    let disk = mounted.take().context("mounted")?;
+    let large = cluster.state().join("large");
+    std::fs::write(&large, vec![7; 1 << 20])?;
+    let large = format!("@{}", large.display());
+    let result = cluster.window("logs roll on a short disk", |cluster| {
+        let before = cluster.members()?;
+        let endpoint = cluster.up.endpoints(KIND, &cluster.name)?.remove(0);
+        let url = format!("{endpoint}/kv/large");
+        cluster.up.wait("a smaller segment", DEADLINE, || {
+            // Other files grow too: the disk is as short again before every write.
+            disk.set_capacity(disk.used() + SHORT_BYTES);
+            curl(&["-X", "PUT", "--data-binary", &large, &url])?;
+            Ok(segments(disk.path())?
+                .iter()
+                .any(|size| (1..SEGMENT_BYTES).contains(size)))
+        })?;
+        disk.set_capacity(CAPACITY_BYTES);
+        cluster.wait_ready(DEADLINE)?;
+        ensure!(cluster.members()? == before, "{before:?}");
         Ok(())
     });
     cluster.finish_after(result)

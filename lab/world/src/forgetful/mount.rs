@@ -63,6 +63,12 @@ impl Forgetful {
         lock(&self.tree).capacity = capacity;
     }
 
+    /// How many bytes it holds.
+    pub fn used(&self) -> u64 {
+        let tree = lock(&self.tree);
+        tree.capacity.saturating_sub(tree.available())
+    }
+
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.mountpoint
