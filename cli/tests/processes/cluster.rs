@@ -31,6 +31,8 @@ pub struct Spec {
     pub members: u32,
     pub image: Option<String>,
     pub version: Option<String>,
+    /// Of each volume.
+    pub size: Option<&'static str>,
 }
 
 impl Default for Spec {
@@ -39,6 +41,7 @@ impl Default for Spec {
             members: 3,
             image: None,
             version: None,
+            size: None,
         }
     }
 }
@@ -258,6 +261,9 @@ pub fn manifest(name: &str, spec: &Spec) -> String {
     }
     if let Some(version) = &spec.version {
         text += &format!("  version: \"{version}\"\n");
+    }
+    if let Some(size) = spec.size {
+        text += &format!("  storage:\n    size: {size}\n");
     }
     text
 }

@@ -30,9 +30,31 @@ fn identities(cluster: &Cluster) -> Result<BTreeMap<String, String>> {
         .collect()
 }
 
+/// The StatefulSet is made anew around processes that notice nothing.
+fn grow(cluster: &mut Cluster, size: &'static str) -> Result<()> {
+    let set = |cluster: &Cluster| cluster.up.get("statefulsets", &cluster.name);
+    let (before, members) = (set(cluster)?, cluster.members()?);
+    cluster.window("volumes grown", |cluster| {
+        let size = Some(size);
+        cluster.apply(&Spec {
+            size,
+            ..Spec::default()
+        })?;
+        cluster.up.wait("another StatefulSet", SCALED, || {
+            Ok(set(cluster)?["metadata"]["uid"] != before["metadata"]["uid"])
+        })?;
+        cluster.wait_ready(SCALED)
+    })?;
+    let asked = set(cluster)?["spec"]["volumeClaimTemplates"][0]["spec"].take();
+    ensure!(asked["resources"]["requests"]["storage"] == size, "{asked}");
+    ensure!(cluster.members()? == members, "{members:?}");
+    Ok(())
+}
+
 #[test]
-fn three_to_five_to_three_to_five() -> Result<()> {
+fn volumes_grow_and_three_become_five_become_three_become_five() -> Result<()> {
     let mut cluster = Cluster::start("scaling", &Spec::default(), &[])?;
+    grow(&mut cluster, "11Gi")?;
     let mut seen: BTreeSet<String> = identities(&cluster)?.into_values().collect();
     ensure!(seen.len() == 3);
     for members in [5u32, 3, 5] {

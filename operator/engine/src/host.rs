@@ -34,6 +34,9 @@ pub enum Failure {
     /// An object of that name exists and belongs to someone else.
     #[error("{0} exists and is not owned by this resource; delete or rename it")]
     Foreign(String),
+    /// The API server refused the request, in its own words: only a person can mend that.
+    #[error("{0}")]
+    Denied(String),
     /// A member refused the request, in its own words.
     #[error("the member refused: {0}")]
     Refused(String),

@@ -120,7 +120,12 @@ impl Memory {
                 let marks = self.marks.entry(uid.clone()).or_default();
                 marks.extend(annotations.clone());
             }
-            Action::DeleteClaim { .. } | Action::Ask { .. } => {}
+            // Asked for once more, these change nothing.
+            Action::GrowClaim { .. }
+            | Action::OwnPod { .. }
+            | Action::OrphanSet { .. }
+            | Action::DeleteClaim { .. }
+            | Action::Ask { .. } => {}
         }
     }
 

@@ -101,8 +101,10 @@ async fn carry_out<H: Host>(
 
 /// Says in the status what only a person can mend; other failures pass.
 fn blame(mut status: Value, resource: &Value, failure: &Failure, now: Timestamp) -> Value {
-    let Failure::Foreign(_) = failure else {
-        return status;
+    let reason = match failure {
+        Failure::Foreign(_) => "ForeignObject",
+        Failure::Denied(_) => "RequestDenied",
+        Failure::Conflict(_) | Failure::Refused(_) | Failure::Unavailable(_) => return status,
     };
     // In the conditions of before, so that the time of transition is theirs.
     let before = resource["status"]["conditions"].clone();
@@ -114,7 +116,7 @@ fn blame(mut status: Value, resource: &Value, failure: &Failure, now: Timestamp)
         &mut conditions,
         type_,
         true,
-        "ForeignObject",
+        reason,
         &words,
         generation,
         Time(now),

@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::Secret;
 use quorate_client::{Client, Identity, Resolver, Timeouts};
 use quorate_engine::{Failure, Host, Key, Snapshot};
 use quorate_plan::{
-    Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address, owner_reference,
+    Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address, co_owner_reference,
+    owner_reference,
 };
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use crate::fields::audit;
 use crate::node::{CLUSTER_DOMAIN, Node, is_owned_by};
 use crate::resources::{resource_type, resource_type_of};
-use crate::sets::named;
+use crate::sets::{named, orphan_set};
 use crate::store::{ObjectKey, StoreError, now};
 
 /// The host of one resource.
@@ -75,10 +76,13 @@ impl LocalHost {
                 .collect()
         };
         let sets = owned("statefulsets", uid);
-        let pods: Vec<Value> = sets
+        let set_uids = sets
             .iter()
-            .flat_map(|set| owned("pods", set["metadata"]["uid"].as_str().unwrap_or_default()))
-            .collect();
+            .filter_map(|set| set["metadata"]["uid"].as_str());
+        // While their StatefulSet is made anew, pods belong to the resource alone.
+        let owners: Vec<&str> = set_uids.chain([uid]).collect();
+        let mut pods = store.list("pods", Some(namespace));
+        pods.retain(|pod| owners.iter().any(|owner| is_owned_by(pod, owner)));
         let claims = store
             .list("persistentvolumeclaims", Some(namespace))
             .into_iter();
@@ -291,6 +295,28 @@ impl Host for LocalHost {
                     },
                 );
                 marked.map(drop).map_err(failure)
+            }
+            // A folder is as large as its disk.
+            Action::GrowClaim { name, uid, size } => {
+                let key = ObjectKey::new(plural, namespace, name);
+                let grown = self.node.store.edit(&key, Some(uid), None, |claim| {
+                    claim["spec"]["resources"]["requests"]["storage"] = json!(size);
+                });
+                grown.map(drop).map_err(failure)
+            }
+            Action::OwnPod { name, uid } => {
+                let key = ObjectKey::new("pods", namespace, name);
+                let owner = co_owner_reference(resource);
+                let owned = self.node.store.edit(&key, Some(uid), None, |pod| {
+                    let owners = pod["metadata"]["ownerReferences"].as_array_mut();
+                    if let Some(owners) = owners.filter(|owners| !owners.contains(&owner)) {
+                        owners.push(owner);
+                    }
+                });
+                owned.map(drop).map_err(failure)
+            }
+            Action::OrphanSet { name, uid } => {
+                orphan_set(&self.node, namespace, name, uid).map_err(failure)
             }
             Action::DeleteClaim { name, uid } => self
                 .node

@@ -41,6 +41,7 @@ pub(crate) fn control(node: &Node) {
 fn sync_set(node: &Node, object: &Value) -> anyhow::Result<()> {
     let set: StatefulSet = serde_json::from_value(object.clone())?;
     let (namespace, name, uid) = identity(object);
+    adopt(node, namespace, &set)?;
     let owned = |plural: &str| {
         node.store
             .list(plural, Some(namespace))
@@ -77,6 +78,49 @@ fn sync_set(node: &Node, object: &Value) -> anyhow::Result<()> {
         Err(error) if !is_race(&error) => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Pods that a StatefulSet of the same name left.
+fn adopt(node: &Node, namespace: &str, set: &StatefulSet) -> Result<(), StoreError> {
+    let pods: BTreeMap<String, Pod> = named(node.store.list("pods", Some(namespace)));
+    for (name, mut pod) in pods {
+        if quorate_model::adopt(set, &mut pod) {
+            let key = ObjectKey::new("pods", namespace, &name);
+            let owners = json!(pod.metadata.owner_references);
+            let adopted = node
+                .store
+                .edit(&key, pod.metadata.uid.as_deref(), None, |pod| {
+                    pod["metadata"]["ownerReferences"] = owners;
+                });
+            match adopted {
+                Err(error) if !is_race(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes a StatefulSet away and leaves its pods to whoever owns them beside it.
+pub(crate) fn orphan_set(
+    node: &Node,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), StoreError> {
+    for pod in node.store.list("pods", Some(namespace)) {
+        if is_owned_by(&pod, uid) {
+            let key = ObjectKey::of("pods", &pod)?;
+            node.store.edit(&key, None, None, |pod| {
+                if let Some(owners) = pod["metadata"]["ownerReferences"].as_array_mut() {
+                    owners.retain(|owner| owner["uid"] != uid);
+                }
+            })?;
+        }
+    }
+    // Its revisions are collected with it; the next one's have the same names, which come from the template.
+    let key = ObjectKey::new("statefulsets", namespace, name);
+    node.store.remove(&key, Some(uid)).map(drop)
 }
 
 fn is_race(error: &StoreError) -> bool {

@@ -41,6 +41,11 @@ pub(crate) struct Outcome {
 }
 
 impl Ledger {
+    /// An object that we took away ourselves is no drift.
+    pub fn forget(&mut self, kind: &'static str, name: &str) {
+        self.0.remove(&(kind, name.to_owned()));
+    }
+
     /// Makes the object, or brings the living one to what it should be.
     pub async fn apply(
         &mut self,
@@ -220,6 +225,9 @@ pub(crate) fn failure(what: &str, error: Error) -> Failure {
     match error {
         Error::Api(status) if status.is_conflict() || status.is_not_found() => {
             Failure::Conflict(what.to_owned())
+        }
+        Error::Api(status) if status.is_forbidden() || status.is_invalid() => {
+            Failure::Denied(format!("{what}: {}", status.message))
         }
         Error::Api(status) => Failure::Unavailable(format!("{what}: {}", status.message)),
         error => Failure::Unavailable(format!("{what}: {error}")),

@@ -11,7 +11,9 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Pr
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use quorate_engine::{Failure, Host, Key, Snapshot};
-use quorate_plan::{Action, AnyKind, Env, Event, Object, Observed, owner_reference};
+use quorate_plan::{
+    Action, AnyKind, Env, Event, Object, Observed, co_owner_reference, owner_reference,
+};
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ use crate::denials::Denials;
 use crate::events::Reporter;
 use crate::members::{Admin, Status, identity};
 use crate::metrics::Metrics;
-use crate::{CLAIMS, STATUS};
+use crate::{CLAIMS, OWNERS, SIZES, STATUS};
 
 /// What marks of ours on a claim begin with.
 const MARKS: &str = "quorate.dev/";
@@ -118,12 +120,44 @@ impl KubeHost {
                 "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
             },
         });
-        let claims: Api<PersistentVolumeClaim> = self.api()?;
-        let params = PatchParams::apply(CLAIMS).force();
-        let marked = claims.patch(name, &params, &Patch::Apply(&wanted)).await;
-        marked
-            .map(drop)
-            .map_err(|error| failure(&format!("claim {name}"), error))
+        self.say::<PersistentVolumeClaim>(CLAIMS, name, &wanted)
+            .await
+    }
+
+    async fn grow(&self, name: &str, uid: &str, size: &str) -> Result<(), Failure> {
+        let wanted = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": { "name": name, "uid": uid },
+            "spec": { "resources": { "requests": { "storage": size } } },
+        });
+        self.say::<PersistentVolumeClaim>(SIZES, name, &wanted)
+            .await
+    }
+
+    async fn own(&self, name: &str, uid: &str) -> Result<(), Failure> {
+        let owner = co_owner_reference(&self.seen()?.resource);
+        let wanted = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "uid": uid, "ownerReferences": [owner] },
+        });
+        self.say::<Pod>(OWNERS, name, &wanted).await
+    }
+
+    /// Says what one of our writers has to say of the object with that UID.
+    async fn say<K>(&self, writer: &str, name: &str, wanted: &Value) -> Result<(), Failure>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let params = PatchParams::apply(writer).force();
+        let said = self
+            .api::<K>()?
+            .patch(name, &params, &Patch::Apply(wanted))
+            .await;
+        said.map(drop)
+            .map_err(|error| failure(&format!("{} {name}", K::kind(&())), error))
     }
 
     async fn ask(&mut self, name: &str, uid: &str, request: &MemberRequest) -> Result<(), Failure> {
@@ -143,21 +177,18 @@ impl KubeHost {
 }
 
 /// Deletes the very object that was seen.
-async fn delete<K>(api: Api<K>, what: &str, name: &str, uid: &str) -> Result<(), Failure>
+async fn delete<K>(api: Api<K>, params: DeleteParams, name: &str, uid: &str) -> Result<(), Failure>
 where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
+    let params = params.preconditions(Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: None,
+    });
     let deleted = api.delete(name, &params).await;
     deleted
         .map(drop)
-        .map_err(|error| failure(&format!("{what} {name}"), error))
+        .map_err(|error| failure(&format!("{} {name}", K::kind(&())), error))
 }
 
 fn is_owned_by(metadata: &ObjectMeta, uid: &str) -> bool {
@@ -195,11 +226,17 @@ impl Host for KubeHost {
         let caches = &self.around.caches;
         let stateful_sets =
             named(of(&caches.stateful_sets, key).filter(|set| is_owned_by(&set.metadata, &uid)));
-        let of_sets = |pod: &Pod| {
-            let mut sets = stateful_sets.values();
-            sets.any(|set| is_owned_by(&pod.metadata, set.metadata.uid.as_deref().unwrap_or("-")))
+        // While their StatefulSet is made anew, pods belong to the resource alone.
+        let is_ours = |pod: &Pod| {
+            let owners = pod.metadata.owner_references.iter().flatten();
+            let mut uids = owners.map(|owner| owner.uid.as_str());
+            let is_sets = |owner| {
+                let mut sets = stateful_sets.values();
+                sets.any(|set| set.metadata.uid.as_deref() == Some(owner))
+            };
+            uids.any(|owner| owner == uid || is_sets(owner))
         };
-        let pods = named(of(&caches.pods, key).filter(of_sets));
+        let pods = named(of(&caches.pods, key).filter(is_ours));
         let claims = named(of(&caches.claims, key));
         let mut objects = caches.objects(key);
         objects.retain(|object| is_owned_by(object.metadata(), &uid));
@@ -274,10 +311,25 @@ impl Host for KubeHost {
                 annotations,
                 owned,
             } => self.mark(name, uid, annotations, *owned).await,
-            Action::DeleteClaim { name, uid } => {
-                delete(self.api::<PersistentVolumeClaim>()?, "claim", name, uid).await
+            Action::GrowClaim { name, uid, size } => self.grow(name, uid, size).await,
+            Action::OwnPod { name, uid } => self.own(name, uid).await,
+            Action::OrphanSet { name, uid } => {
+                self.ledger.forget("StatefulSet", name);
+                delete(
+                    self.api::<StatefulSet>()?,
+                    DeleteParams::orphan(),
+                    name,
+                    uid,
+                )
+                .await
             }
-            Action::DeletePod { name, uid } => delete(self.api::<Pod>()?, "pod", name, uid).await,
+            Action::DeleteClaim { name, uid } => {
+                let claims = self.api::<PersistentVolumeClaim>()?;
+                delete(claims, DeleteParams::default(), name, uid).await
+            }
+            Action::DeletePod { name, uid } => {
+                delete(self.api::<Pod>()?, DeleteParams::default(), name, uid).await
+            }
             Action::Ask {
                 pod,
                 pod_uid,

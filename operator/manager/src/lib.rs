@@ -26,5 +26,9 @@ pub use settings::{LogFormat, Settings};
 const OBJECTS: &str = "quorate/objects";
 /// Who writes the marks on claims.
 const CLAIMS: &str = "quorate/claims";
+/// Who writes the size of claims.
+const SIZES: &str = "quorate/sizes";
+/// Who writes the owners of pods.
+const OWNERS: &str = "quorate/owners";
 /// Who writes the status of resources.
 const STATUS: &str = "quorate/status";

@@ -86,13 +86,16 @@ fn rules() -> Vec<PolicyRule> {
         rule("quorate.dev", &plurals, &["list", "watch"]),
         rule("quorate.dev", &statuses, &["patch"]),
         rule("", &["configmaps", "serviceaccounts", "services"], owned),
-        rule("apps", &["statefulsets"], owned),
+        rule(
+            "apps",
+            &["statefulsets"],
+            &["create", "delete", "list", "patch", "watch"],
+        ),
         rule("networking.k8s.io", &["networkpolicies"], owned),
         rule("policy", &["poddisruptionbudgets"], owned),
-        rule("", &["pods"], &["delete", "list", "watch"]),
         rule(
             "",
-            &["persistentvolumeclaims"],
+            &["persistentvolumeclaims", "pods"],
             &["delete", "list", "patch", "watch"],
         ),
         // The certificates that a resource names, by name: no list of Secrets.

@@ -318,6 +318,7 @@ fn result(round: &Result<Round, Failure>) -> &'static str {
         Ok(Round::Done { .. }) => "done",
         Err(Failure::Conflict(_)) => "conflict",
         Err(Failure::Foreign(_)) => "foreign",
+        Err(Failure::Denied(_)) => "denied",
         Err(Failure::Refused(_)) => "refused",
         Err(Failure::Unavailable(_)) => "unavailable",
     }

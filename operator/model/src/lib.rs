@@ -17,5 +17,5 @@ mod sync;
 mod testing;
 
 pub use claim::claim_name;
-pub use pod::{is_ready, is_terminating, ordinal, pod_name, revision_of};
+pub use pod::{adopt, is_ready, is_terminating, ordinal, pod_name, revision_of};
 pub use sync::{Change, Outcome, Rules, Unsupported, sync};

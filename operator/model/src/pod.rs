@@ -152,6 +152,31 @@ pub(crate) fn owner(set: &StatefulSet) -> OwnerReference {
     }
 }
 
+/// Makes a set the controller of a pod that nobody controls, if it has the set's name and labels, as the controller does
+/// at the beginning of a round with what an earlier set of the name left. Says whether it did.
+pub fn adopt(set: &StatefulSet, pod: &mut Pod) -> bool {
+    let selector = set.spec.as_ref().map(|spec| &spec.selector);
+    let wanted = selector.and_then(|selector| selector.match_labels.as_ref());
+    let (set_name, labels) = (set.metadata.name.as_deref(), pod.metadata.labels.as_ref());
+    let is_member = pod.metadata.name.as_deref().zip(set_name);
+    let is_member = is_member.is_some_and(|(pod, set)| ordinal(set, pod).is_some());
+    let matches = wanted.is_some_and(|wanted| {
+        let has = |(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value);
+        wanted.iter().all(has)
+    });
+    let owners = pod.metadata.owner_references.get_or_insert_default();
+    let is_free = !owners.iter().any(|owner| owner.controller == Some(true));
+    let adopts = is_free
+        && is_member
+        && matches
+        && set.metadata.deletion_timestamp.is_none()
+        && pod.metadata.deletion_timestamp.is_none();
+    if adopts {
+        owners.push(owner(set));
+    }
+    adopts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

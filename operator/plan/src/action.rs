@@ -20,6 +20,30 @@ pub enum Action {
         /// Whether the claim goes when the resource goes (an owner reference to the resource, the only one).
         owned: bool,
     },
+    /// Asks for a larger volume.
+    GrowClaim {
+        /// The claim's name.
+        name: String,
+        /// The claim that was seen; nothing is done to another.
+        uid: String,
+        /// The size to request, more than it requests now.
+        size: String,
+    },
+    /// Makes the resource an owner of a pod, beside its controller: a pod without a StatefulSet would outlive the
+    /// resource otherwise.
+    OwnPod {
+        /// The pod's name.
+        name: String,
+        /// The pod that was seen; nothing is done to another.
+        uid: String,
+    },
+    /// Takes a StatefulSet away and leaves its pods, for the next one of its name to adopt.
+    OrphanSet {
+        /// The StatefulSet's name.
+        name: String,
+        /// The StatefulSet that was seen; nothing is done to another.
+        uid: String,
+    },
     /// Deletes a claim (and with it the data).
     DeleteClaim {
         /// The claim's name.
@@ -50,6 +74,9 @@ impl Action {
     pub fn name(&self) -> &'static str {
         match self {
             Action::MarkClaim { .. } => "MarkClaim",
+            Action::GrowClaim { .. } => "GrowClaim",
+            Action::OwnPod { .. } => "OwnPod",
+            Action::OrphanSet { .. } => "OrphanSet",
             Action::DeleteClaim { .. } => "DeleteClaim",
             Action::DeletePod { .. } => "DeletePod",
             Action::Ask { request, .. } => request.name(),
@@ -57,8 +84,11 @@ impl Action {
     }
 
     /// Every name that [`Action::name`] can give.
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 11] = [
         "MarkClaim",
+        "GrowClaim",
+        "OwnPod",
+        "OrphanSet",
         "DeleteClaim",
         "DeletePod",
         "Bootstrap",

@@ -15,7 +15,9 @@ mod stage;
 
 pub use action::*;
 pub use common::check::Checked;
-pub use common::identity::{CONFIG_HASH, INSTANCE, Identity, OWNER_UID, owner_reference};
+pub use common::identity::{
+    CONFIG_HASH, INSTANCE, Identity, OWNER_UID, co_owner_reference, owner_reference,
+};
 pub use common::overrides::FORBIDDEN_OVERRIDES;
 pub use common::pods::USER;
 pub use decision::*;

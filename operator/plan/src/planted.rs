@@ -29,12 +29,14 @@ pub enum Bug {
     NoFence,
     /// An identity that was removed before it was ever reached is added again.
     AddsRemovedIdentity,
+    /// Pods are left without a StatefulSet before the resource owns them: they outlive it.
+    OrphansUnowned,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them, for loops.
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 13] = [
         Bug::BootstrapIgnoresClaims,
         Bug::BootstrapWithoutIntent,
         Bug::AsksBeforeSayingSo,
@@ -47,6 +49,7 @@ impl Bug {
         Bug::RollsBeforeRepair,
         Bug::NoFence,
         Bug::AddsRemovedIdentity,
+        Bug::OrphansUnowned,
     ];
 }
 

@@ -110,10 +110,14 @@ impl Demo<'_> {
         })
     }
 
+    /// The label of its objects.
+    pub fn selector(&self) -> String {
+        format!("app.kubernetes.io/instance={}", self.name)
+    }
+
     /// By the pod's name.
     pub fn members(&self) -> Result<BTreeMap<String, Member>> {
-        let selector = format!("app.kubernetes.io/instance={}", self.name);
-        let pods = self.cluster.get(&["pods", "-l", &selector])?;
+        let pods = self.cluster.get(&["pods", "-l", &self.selector()])?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let pods = pods["items"].as_array().context("items")?.iter();
         let member = |pod: &Value| Member {

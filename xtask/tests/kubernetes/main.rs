@@ -8,3 +8,4 @@ mod cluster;
 mod demo;
 mod nodes;
 mod operator;
+mod volumes;

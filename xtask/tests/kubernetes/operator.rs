@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::audit::{only_the_operator_writes, rights_are_the_least};
 use crate::cluster::{Cluster, cluster as controlled, run, turn, wait, xtask};
 use crate::demo::{Demo, Member, curl, kill_operators, leading_operator, wait_ended};
+use crate::volumes::volumes_grow;
 
 const KEYS: usize = 1000;
 /// kubectl's own user, for what the test does by hand.
@@ -40,6 +41,7 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
     it_scales_while_operators_are_killed(&demo, &load)?;
     a_paused_operator_is_succeeded(&demo, &load)?;
     it_is_upgraded_and_a_bad_image_stops_at_one(&demo, &load)?;
+    volumes_grow(&demo, &load)?;
     a_volume_is_lost(&demo, &load)?;
     drift_is_put_back(&demo, &load)?;
     demo.wait_ready()?;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use quorate_engine::Failure;
-use quorate_model::{Change, Rules, sync};
+use quorate_model::{Change, Rules, adopt, sync};
 use quorate_plan::Object;
 use serde_json::{Value, json};
 
@@ -145,6 +146,30 @@ impl Api {
         Ok(living.clone())
     }
 
+    /// Takes the StatefulSet away from its pods.
+    pub fn orphan_set(&mut self, uid: &str) -> bool {
+        let is_it = |set: &StatefulSet| set.metadata.uid.as_deref() == Some(uid);
+        let found = self.set.take_if(|set| is_it(set)).is_some();
+        for pod in self.pods.values_mut().filter(|_| found) {
+            let owners = pod.metadata.owner_references.get_or_insert_default();
+            owners.retain(|owner| owner.uid != uid);
+        }
+        found
+    }
+
+    /// Raises what a claim requests; its capacity follows.
+    pub fn grow_claim(&mut self, name: &str, uid: &str, size: &str) -> bool {
+        let claim = self.claims.get_mut(name);
+        let claim = claim.filter(|claim| claim.metadata.uid.as_deref() == Some(uid));
+        let spec = claim.and_then(|claim| claim.spec.as_mut());
+        let resources = spec.map(|spec| spec.resources.get_or_insert_default());
+        let requests = resources.map(|resources| resources.requests.get_or_insert_default());
+        self.touched |= requests.is_some();
+        requests
+            .map(|requests| requests.insert("storage".into(), Quantity(size.into())))
+            .is_some()
+    }
+
     /// Somebody else's hand on the StatefulSet.
     pub fn scale_set_by_hand(&mut self, replicas: i32) {
         let version = self.serial().to_string();
@@ -164,6 +189,15 @@ impl Api {
     /// When the builders make a set that the model does not follow.
     pub fn control(&mut self, now: Timestamp) -> Result<(), String> {
         let Some(set) = &self.set else { return Ok(()) };
+        for pod in self.pods.values_mut() {
+            adopt(set, pod);
+        }
+        for claim in self.claims.values_mut() {
+            let status = claim.status.get_or_insert_default();
+            status.phase = Some("Bound".into());
+            let spec = claim.spec.as_ref();
+            status.capacity = spec.and_then(|spec| spec.resources.as_ref()?.requests.clone());
+        }
         let outcome = sync(
             self.rules,
             set,
@@ -242,10 +276,17 @@ impl Api {
                 .flatten()
                 .any(|owner| owner.uid == uid)
         };
+        let set = self.set.take().and_then(|set| set.metadata.uid);
+        let of_set = |metadata: &ObjectMeta| {
+            let mut owners = metadata.owner_references.iter().flatten();
+            owners.any(|owner| Some(&owner.uid) == set.as_ref())
+        };
         self.objects.clear();
-        self.set = None;
         self.revisions.clear();
         for pod in self.pods.values_mut() {
+            if !of_set(&pod.metadata) && !owned(&pod.metadata) {
+                continue;
+            }
             pod.metadata.deletion_timestamp.get_or_insert(Time(now));
         }
         for claim in self

@@ -10,7 +10,7 @@ use quorate_plan::{Action, Refusal};
 pub struct Counters(BTreeMap<&'static str, u64>);
 
 /// Beside every action and every refusal.
-const OTHERS: [&str; 31] = [
+const OTHERS: [&str; 34] = [
     "Apply",
     "WriteStatus",
     "Emit",
@@ -40,6 +40,9 @@ const OTHERS: [&str; 31] = [
     "edit: version",
     "edit: broken version",
     "edit: pause",
+    "edit: larger volumes",
+    "growth denied",
+    "edited or deleted without a StatefulSet",
     "deleted and made anew",
     "converged",
 ];

@@ -1,5 +1,7 @@
 //! When faults have ended, the resource becomes what its spec says.
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use quorate_model::revision_of;
 use quorate_wire::Part;
 use serde_json::Value;
@@ -109,6 +111,23 @@ impl World {
                 "there are {} pods, not {wanted}",
                 self.api.pods.len()
             ));
+        }
+        let size = Some(Quantity(format!("{}Gi", self.user.gibibytes)));
+        let size_of = |claim: Option<&PersistentVolumeClaim>| {
+            let spec = claim.and_then(|claim| claim.spec.as_ref())?;
+            let requests = spec.resources.as_ref()?.requests.as_ref()?;
+            requests.get("storage").cloned()
+        };
+        let templates = set
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volume_claim_templates.as_ref());
+        let pods = self.api.pods.keys();
+        let mut claims = pods.map(|pod| self.api.claims.get(&format!("data-{pod}")));
+        if size_of(templates.and_then(|templates| templates.first())) != size
+            || claims.any(|claim| size_of(claim) != size)
+        {
+            return Some("not every volume has grown".into());
         }
         let image = format!("member:{}", self.user.version);
         for (name, pod) in &self.api.pods {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::nodes::{text, timestamp};
 use super::world::{Late, World};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 
 pub(super) struct SimHost<'w> {
@@ -89,7 +90,7 @@ impl<'w> SimHost<'w> {
                         .owner_references
                         .iter()
                         .flatten()
-                        .any(|owner| owner.uid == set_uid)
+                        .any(|owner| owner.uid == set_uid || owner.uid == uid)
                 });
                 let seen = Snapshot {
                     resource,
@@ -207,16 +208,44 @@ impl<'w> SimHost<'w> {
                     .get_or_insert_default()
                     .extend(annotations.clone());
                 claim.metadata.owner_references = owned.then(|| {
-                    vec![
-                        k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
-                            uid: resource.0,
-                            name: resource.1,
-                            ..Default::default()
-                        },
-                    ]
+                    vec![OwnerReference {
+                        uid: resource.0,
+                        name: resource.1,
+                        ..Default::default()
+                    }]
                 });
                 Ok(())
             }
+            Action::GrowClaim { name, uid, size } => {
+                if world.faults_allowed() && world.rng.u8(..) < 64 {
+                    world.counters.add("growth denied");
+                    return Err(Failure::Denied(name.clone()));
+                }
+                let grown = world.api.grow_claim(name, uid, size);
+                grown
+                    .then_some(())
+                    .ok_or_else(|| Failure::Conflict(name.clone()))
+            }
+            Action::OwnPod { name, uid } => {
+                let owner = OwnerReference {
+                    uid: self.resource_uid.clone(),
+                    name: super::NAME.to_owned(),
+                    ..Default::default()
+                };
+                let pod = world.api.pods.get_mut(name);
+                let pod = pod
+                    .filter(|pod| pod.metadata.uid.as_ref() == Some(uid))
+                    .ok_or_else(|| Failure::Conflict(name.clone()))?;
+                let owners = pod.metadata.owner_references.get_or_insert_default();
+                owners.retain(|other| other.uid != owner.uid);
+                owners.push(owner);
+                Ok(())
+            }
+            Action::OrphanSet { name, uid } => world
+                .api
+                .orphan_set(uid)
+                .then_some(())
+                .ok_or_else(|| Failure::Conflict(name.clone())),
             Action::DeleteClaim { name, uid } => {
                 world.judge_now(|judge, scene| judge.wipe(scene, name));
                 if world.api.delete_claim(name, uid, now) {
@@ -350,7 +379,10 @@ impl Host for SimHost<'_> {
                 .as_ref()
                 .is_none_or(|living| living.spec != set.spec);
             if seen == current && differs {
-                world.judge_now(|judge, _| judge.anything("a StatefulSet is applied"));
+                // A pause in between leaves no pods without one.
+                if current.is_some() || world.api.pods.is_empty() {
+                    world.judge_now(|judge, _| judge.anything("a StatefulSet is applied"));
+                }
                 world.judge_now(|judge, scene| judge.apply(scene, &set));
                 world.trace_set(&set);
             }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use quorate_model::{is_terminating, ordinal, pod_name, revision_of};
 use quorate_plan::OWNER_UID;
 use quorate_plan::raft_cluster::{GROUP_MARK, INCARNATION};
@@ -251,6 +251,17 @@ impl Judge {
             }
         }
         let Some(old) = &scene.api.set else {
+            // Pods that were left without one come under the rules of the new one at once.
+            let template = new
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.template.spec.as_ref());
+            let wanted = template.map(image);
+            let is_other = |pod: &Pod| pod.spec.as_ref().map(image) != wanted;
+            let moved = scene.ids(partition(new)..replicas(new), is_other);
+            if !moved.is_empty() {
+                return Err("a StatefulSet that is made anew rolls the pods it finds".into());
+            }
             return Ok(());
         };
         for id in scene.ids(replicas(new)..replicas(old), |_| true) {
@@ -409,6 +420,10 @@ impl Judge {
         }
         Ok(())
     }
+}
+
+fn image(pod: &PodSpec) -> Option<&str> {
+    pod.containers.first()?.image.as_deref()
 }
 
 fn partition(set: &StatefulSet) -> i32 {

@@ -17,6 +17,8 @@ pub(super) struct User {
     paused: bool,
     retention: (bool, bool),
     releases: u32,
+    /// Of each volume.
+    pub gibibytes: u32,
     next: i64,
     /// Being deleted since; made anew some time later.
     deleting: Option<i64>,
@@ -38,6 +40,7 @@ impl User {
             paused: false,
             retention: (rng.bool(), rng.bool()),
             releases: 1,
+            gibibytes: 1,
             next: 0,
             deleting: None,
             made_anew: false,
@@ -52,9 +55,12 @@ impl User {
             "image": format!("member:{}", self.version),
             "version": self.version,
             "paused": self.paused,
-            "storage": { "retention": {
-                "whenDeleted": policy(self.retention.0), "whenScaled": policy(self.retention.1),
-            } },
+            "storage": {
+                "size": format!("{}Gi", self.gibibytes),
+                "retention": {
+                    "whenDeleted": policy(self.retention.0), "whenScaled": policy(self.retention.1),
+                },
+            },
         })
     }
 
@@ -72,7 +78,9 @@ impl World {
             self.finish_deletion(since);
             return;
         }
-        if self.now < self.user.next {
+        // What is changed at that moment finds nobody who would carry it to the pods.
+        let hurries = self.is_bare() && self.faults_allowed() && self.rng.u8(..) < 64;
+        if self.now < self.user.next && !hurries {
             return;
         }
         self.user.next = self.now + self.rng.i64(800..10_000);
@@ -131,12 +139,18 @@ impl World {
             }
             17 if !self.user.made_anew => {
                 self.trace(|| "the user deletes the resource".into());
+                self.count_bare();
                 self.user.made_anew = true;
                 self.user.deleting = Some(self.now);
                 let now = timestamp(self.now).to_string();
                 if let Some(resource) = &mut self.api.resource {
                     resource["metadata"]["deletionTimestamp"] = json!(now);
                 }
+            }
+            18 => {
+                self.user.gibibytes += 1;
+                self.counters.add("edit: larger volumes");
+                self.edit("larger volumes");
             }
             _ => {}
         }
@@ -149,7 +163,19 @@ impl World {
             self.user.members, self.user.version
         );
         self.trace(|| words);
+        self.count_bare();
         self.api.edit_spec(spec);
+    }
+
+    fn count_bare(&mut self) {
+        let is_bare = self.is_bare();
+        self.counters
+            .add_if("edited or deleted without a StatefulSet", is_bare);
+    }
+
+    /// Whether pods run without a StatefulSet.
+    fn is_bare(&self) -> bool {
+        self.api.set.is_none() && !self.api.pods.is_empty()
     }
 
     /// In the foreground: the resource is there until what it owns is gone. Then the user makes it anew, and later

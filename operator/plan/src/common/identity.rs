@@ -129,6 +129,14 @@ pub fn owner_reference(resource: &Value) -> Value {
     })
 }
 
+/// The same for a pod, which has a controller beside the resource.
+pub fn co_owner_reference(resource: &Value) -> Value {
+    let mut owner = owner_reference(resource);
+    owner["controller"] = json!(false);
+    owner["blockOwnerDeletion"] = json!(false);
+    owner
+}
+
 /// A selector by labels alone.
 pub(crate) fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
     LabelSelector {

@@ -1,5 +1,6 @@
 //! From a RaftCluster to one that cannot be wrong.
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::core::Resource;
 use quorate_api as api;
 use quorate_api::{RaftCluster, RaftClusterSpec, Release, Resources, RetentionPolicy, Storage};
@@ -74,6 +75,11 @@ impl ValidRaftCluster {
     /// Whether nothing may be changed.
     pub fn paused(&self) -> bool {
         self.paused
+    }
+
+    /// How large each member's volume is to be.
+    pub fn volume_size(&self) -> &Quantity {
+        &self.storage.size
     }
 
     /// What becomes of the volumes when the resource goes.

@@ -3,6 +3,8 @@
 use quorate_api::Group;
 
 use super::view::View;
+use super::volumes;
+use crate::planted::planted;
 use crate::{Action, Event, PoolStage, Refusal, Refused, TEMPLATE_DIGEST, Template};
 
 /// Whether a phase leaves the round to the next one.
@@ -37,6 +39,7 @@ pub(super) enum Reason {
     Joining,
     Upgrading,
     Scaling,
+    Growing,
     Waiting,
     Paused,
     Deleting,
@@ -64,6 +67,7 @@ impl Reason {
             Reason::Joining => "Joining",
             Reason::Upgrading => "Upgrading",
             Reason::Scaling => "Scaling",
+            Reason::Growing => "Growing",
             Reason::Waiting => "Waiting",
             Reason::Paused => "Paused",
             Reason::Deleting => "Deleting",
@@ -99,23 +103,13 @@ impl Draft {
             .and_then(|set| set.metadata.annotations.as_ref()?.get(TEMPLATE_DIGEST));
         let same = digest.is_some_and(|digest| digest == wanted_digest);
         let partition = match view.set {
+            // Around pods that are there, of whatever revision: they are fenced off as from a new template.
+            None if view.floor() > 0 && !planted!(NoFence) => replicas,
             None => 0,
-            Some(_) if same || crate::planted::planted!(NoFence) => view.partition(),
+            Some(_) if same || planted!(NoFence) => view.partition(),
             Some(_) => replicas,
         };
-        let claim = view
-            .spec()
-            .and_then(|spec| spec.volume_claim_templates.as_ref()?.first());
-        let size = claim.and_then(|claim| {
-            claim
-                .spec
-                .as_ref()?
-                .resources
-                .as_ref()?
-                .requests
-                .as_ref()?
-                .get("storage")
-        });
+        let size = view.set.and_then(volumes::template_size);
         Draft {
             pool: PoolStage {
                 replicas,

@@ -13,6 +13,7 @@ mod stuck;
 #[cfg(test)]
 mod tests;
 mod view;
+mod volumes;
 
 use std::time::Duration;
 
@@ -53,6 +54,18 @@ pub(super) fn decide(
         draft.busy(Reason::Deleting, "the resource is being deleted".into());
         return conclude(&view, draft, false);
     }
+    if volumes::set_is_going(&view) {
+        draft.busy(Reason::Waiting, "its StatefulSet is being deleted".into());
+        return conclude(&view, draft, false);
+    }
+    if volumes::is_without_set(&view) {
+        // Though the resource was paused meanwhile.
+        draft.busy(
+            Reason::Growing,
+            "a StatefulSet is made around its pods".into(),
+        );
+        return conclude(&view, draft, true);
+    }
     if let Err(refused) = may_work(&view) {
         let reason = if refused.0 == Refusal::Paused {
             Reason::Paused
@@ -65,6 +78,7 @@ pub(super) fn decide(
     if bootstrap::form(&view, &mut draft) == Phase::Clear {
         marks::update(&view, &mut draft);
         progress(&view, &mut draft);
+        volumes::grow(&view, &mut draft);
     }
     conclude(&view, draft, true)
 }
@@ -105,6 +119,7 @@ fn progress(view: &View<'_>, draft: &mut Draft) {
     }
     if scale::scale(view, draft) == Phase::Clear {
         scale::release_claims(view, draft);
+        volumes::renew(view, draft);
     }
 }
 

@@ -201,6 +201,34 @@ pub(super) fn may_restart(view: &View<'_>, member: &Member<'_>) -> Result<(), Re
     Ok(())
 }
 
+/// The StatefulSet may be taken away for a moment, in which no pod comes back that dies: every member is healthy. And
+/// they are at its newest revision, for the next one knows no other.
+pub(super) fn may_renew(view: &View<'_>) -> Result<(), Refusing> {
+    let lead = may_change(view)?;
+    let missing = lead
+        .voters()
+        .find(|voter| !lead.healthy.contains(voter.id.as_str()));
+    if let Some(voter) = missing {
+        return refuse(
+            Refusal::QuorumAtRisk,
+            format!(
+                "the StatefulSet is made anew when all members are healthy, and {} is not",
+                voter.name
+            ),
+        );
+    }
+    let mut pods = view.members.values().filter(|member| member.pod.is_some());
+    let settled = view.current_revision() == view.update_revision()
+        && pods.all(|member| member.revision() == view.update_revision());
+    if !settled {
+        return refuse(
+            Refusal::PreviousNotReady,
+            "the StatefulSet is made anew when all its pods are at one revision",
+        );
+    }
+    Ok(())
+}
+
 /// A pod may be replaced whose revision is given up: like any restart, but where its process does not start nobody
 /// goes without it. The revert of a broken upgrade must not wait for the quorum that only the revert brings back.
 pub(super) fn may_replace(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {

@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod situation;
+mod volumes;
 
 use quorate_wire::{BAD_CERTIFICATES, DISK_FULL};
 use serde_json::json;
 
 use self::situation::Situation;
-use crate::{Action, Refusal};
+use crate::Refusal;
 
 #[test]
 fn a_new_resource_gets_its_pods_and_nobody_is_asked_to_found_a_group_before_all_have_answered() {
@@ -298,11 +299,8 @@ fn a_leader_hands_over_to_the_lowest_ordinal_before_it_is_restarted() {
     situation.outdate([0, 1, 2]);
     situation.set_partition(3);
     situation.lead(2);
-    let asked = Action::NAMES[7];
-    assert_eq!(
-        situation.step(),
-        format!("replicas 3 partition 3, {asked} by demo-2")
-    );
+    let step = "replicas 3 partition 3, TransferLeader by demo-2";
+    assert_eq!(situation.step(), step);
     assert_eq!(situation.refusals(), [Refusal::LeaderInPlace]);
 }
 

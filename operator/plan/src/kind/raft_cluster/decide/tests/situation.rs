@@ -113,6 +113,29 @@ impl Situation {
         claim.status = serde_json::from_value(json!({ "phase": "Pending" })).unwrap();
     }
 
+    /// What a bound claim requests, and how large its volume is.
+    pub fn size(&mut self, ordinal: i32, requested: &str, capacity: &str) {
+        let name = format!("data-{}", pod_name(ordinal));
+        let claim = self.observed.claims.get_mut(&name).unwrap();
+        let spec = json!({ "resources": { "requests": { "storage": requested } } });
+        claim.spec = serde_json::from_value(spec).unwrap();
+        let status = json!({ "phase": "Bound", "capacity": { "storage": capacity } });
+        claim.status = serde_json::from_value(status).unwrap();
+    }
+
+    /// The resource is an owner of the pod.
+    pub fn own(&mut self, ordinal: i32) {
+        let owner =
+            json!([{ "apiVersion": "v1", "kind": "RaftCluster", "name": "demo", "uid": UID }]);
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        pod.metadata.owner_references = serde_json::from_value(owner).unwrap();
+    }
+
+    pub fn delete_set(&mut self) {
+        let deleted = json!(Timestamp::from_second(999_999).unwrap().to_string());
+        self.set().metadata.deletion_timestamp = serde_json::from_value(deleted).unwrap();
+    }
+
     /// Pods at the newest revision, with members that are empty.
     pub fn make_pods(&mut self, members: i32) {
         self.set_up(members);
@@ -453,6 +476,9 @@ impl Situation {
         )];
         words.extend(decision.actions.iter().map(|action| match action {
             Action::MarkClaim { name, .. } => format!("mark {name}"),
+            Action::GrowClaim { name, size, .. } => format!("grow {name} to {size}"),
+            Action::OwnPod { name, .. } => format!("own {name}"),
+            Action::OrphanSet { name, .. } => format!("orphan the pods of {name}"),
             Action::DeleteClaim { name, .. } => format!("delete claim {name}"),
             Action::DeletePod { name, .. } => format!("delete pod {name}"),
             Action::Ask { pod, request, .. } => format!("{} by {pod}", request.name()),
