@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use quorate_world::{ClientOptions, Expect, Load, Member, Up};
+use quorate_world::{ClientOptions, Expect, Forgetful, Load, Member, Up};
 use tempfile::TempDir;
 
 /// The name of the resource's kind on the command line.
@@ -78,16 +78,17 @@ impl Cluster {
         Self::start_in(name, spec, arguments, folder, turn)
     }
 
-    /// The same, after `prepare` has done something to the state folder.
-    pub fn start_prepared(
+    /// The same, with a disk of our own beneath the volumes, of so many bytes for all of them.
+    pub fn start_on_disk(
         name: &str,
         spec: &Spec,
         arguments: &[&str],
-        prepare: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<Self> {
+        capacity: u64,
+    ) -> Result<(Self, Forgetful)> {
         let (turn, folder) = (turn(), tempfile::tempdir()?);
-        prepare(&folder.path().join("state"))?;
-        Self::start_in(name, spec, arguments, folder, turn)
+        let disk = Forgetful::mount(&folder.path().join("state/volumes"), capacity)?;
+        let cluster = Self::start_in(name, spec, arguments, folder, turn)?;
+        Ok((cluster, disk))
     }
 
     fn start_in(

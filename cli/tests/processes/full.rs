@@ -1,19 +1,18 @@
-//! The disk of all members full to the last byte, and space again.
+//! The disk of all members full to the last byte, and space again; and one that is short of a log's whole segment.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use quorate_world::{Forgetful, condition, signal};
+use quorate_world::{condition, signal};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, DEADLINE, KIND, Spec};
 
 const CAPACITY_BYTES: u64 = 4 << 30;
-/// What a segment of a member's log takes when there is room (quorate_store::LogOptions).
+/// What a segment of a member's log takes when there is room: the default of quorate_group_core::Config.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// Above the reserve, so that writes are taken; not room for a segment of each of the three members.
 const SHORT_BYTES: u64 = 112 << 20;
@@ -35,13 +34,8 @@ fn curl(arguments: &[&str]) -> Result<(String, String)> {
 
 #[test]
 fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() -> Result<()> {
-    let mounted = RefCell::new(None);
-    let mut cluster = Cluster::start_prepared("full", &Spec::default(), &[], |state| {
-        let volumes = state.join("volumes");
-        mounted.replace(Some(Forgetful::mount(&volumes, CAPACITY_BYTES)?));
-        Ok(())
-    })?;
-    let disk = mounted.take().context("mounted")?;
+    let spec = Spec::default();
+    let (mut cluster, disk) = Cluster::start_on_disk("full", &spec, &[], CAPACITY_BYTES)?;
     let result = cluster.outage("no space on any disk, the leader killed", |cluster| {
         let endpoints = cluster.up.endpoints(KIND, &cluster.name)?;
         let url = |endpoint: &String| format!("{endpoint}/kv/full");
@@ -119,13 +113,8 @@ fn segments(folder: &Path) -> Result<Vec<u64>> {
 
 #[test]
 fn a_log_that_rolls_on_a_short_disk_gets_a_smaller_segment_and_nobody_ends() -> Result<()> {
-    let mounted = RefCell::new(None);
-    let mut cluster = Cluster::start_prepared("short", &Spec::default(), &[], |state| {
-        let volumes = state.join("volumes");
-        mounted.replace(Some(Forgetful::mount(&volumes, CAPACITY_BYTES)?));
-        Ok(())
-    })?;
-    let disk = mounted.take().context("mounted")?;
+    let spec = Spec::default();
+    let (mut cluster, disk) = Cluster::start_on_disk("short", &spec, &[], CAPACITY_BYTES)?;
     let large = cluster.state().join("large");
     std::fs::write(&large, vec![7; 1 << 20])?;
     let large = format!("@{}", large.display());

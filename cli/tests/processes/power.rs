@@ -1,10 +1,9 @@
 //! Power lost: all members die at once, and with them every byte that no fsync covered.
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use quorate_world::{Crash, Forgetful, Member, signal};
+use quorate_world::{Crash, Member, signal};
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, DEADLINE, Spec, variant};
@@ -13,21 +12,13 @@ const POWER_LOST: &str = "all members killed, un-synced bytes lost";
 const CAPACITY_BYTES: u64 = 4 << 30;
 
 fn lose_power(name: &str, binary: Option<&Path>) -> Result<()> {
-    let mounted = RefCell::new(None);
     let spec = Spec {
         image: binary.map(|_| "quorate.local/unsynced:dev".to_owned()),
         ..Spec::default()
     };
     let image = binary.map(|path| format!("quorate.local/unsynced:dev={}", path.display()));
     let arguments: Vec<&str> = image.iter().flat_map(|i| ["--image", i.as_str()]).collect();
-    let mut cluster = Cluster::start_prepared(name, &spec, &arguments, |state| {
-        mounted.replace(Some(Forgetful::mount(
-            &state.join("volumes"),
-            CAPACITY_BYTES,
-        )?));
-        Ok(())
-    })?;
-    let disk = mounted.take().context("mounted")?;
+    let (mut cluster, disk) = Cluster::start_on_disk(name, &spec, &arguments, CAPACITY_BYTES)?;
     let result = (|| {
         for (n, crash) in [Crash::Lose, Crash::Tear(7)].into_iter().enumerate() {
             cluster.outage(&format!("{POWER_LOST} ({crash:?})"), |cluster| {
