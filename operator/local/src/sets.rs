@@ -82,8 +82,13 @@ fn sync_set(node: &Node, object: &Value) -> anyhow::Result<()> {
 
 /// Pods that a StatefulSet of the same name left.
 fn adopt(node: &Node, namespace: &str, set: &StatefulSet) -> Result<(), StoreError> {
-    let pods: BTreeMap<String, Pod> = named(node.store.list("pods", Some(namespace)));
-    for (name, mut pod) in pods {
+    let mut free = node.store.list("pods", Some(namespace));
+    free.retain(|pod| {
+        let owners = pod["metadata"]["ownerReferences"].as_array();
+        let mut owners = owners.into_iter().flatten();
+        !owners.any(|owner| owner["controller"] == true)
+    });
+    for (name, mut pod) in named::<Pod>(free) {
         if quorate_model::adopt(set, &mut pod) {
             let key = ObjectKey::new("pods", namespace, &name);
             let owners = json!(pod.metadata.owner_references);

@@ -164,14 +164,15 @@ pub fn adopt(set: &StatefulSet, pod: &mut Pod) -> bool {
         let has = |(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value);
         wanted.iter().all(has)
     });
-    let owners = pod.metadata.owner_references.get_or_insert_default();
-    let is_free = !owners.iter().any(|owner| owner.controller == Some(true));
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    let is_free = !owners.any(|owner| owner.controller == Some(true));
     let adopts = is_free
         && is_member
         && matches
         && set.metadata.deletion_timestamp.is_none()
         && pod.metadata.deletion_timestamp.is_none();
     if adopts {
+        let owners = pod.metadata.owner_references.get_or_insert_default();
         owners.push(owner(set));
     }
     adopts
@@ -188,6 +189,33 @@ mod tests {
         assert_eq!(ordinal("web", "web-x-1"), None);
         assert_eq!(ordinal("web", "web-01"), None);
         assert_eq!(ordinal("web", "other-1"), None);
+    }
+
+    #[test]
+    fn a_pod_that_nobody_controls_is_adopted_beside_its_other_owner() {
+        let mut set = testing::set(3, "a");
+        let mut pod = make(&set, &set.spec.as_ref().unwrap().template, "web-1234", 2);
+        assert!(!adopt(&set, &mut pod), "it has a controller");
+        let beside = OwnerReference {
+            uid: "resource".into(),
+            ..OwnerReference::default()
+        };
+        pod.metadata.owner_references = Some(vec![beside.clone()]);
+        set.metadata.uid = Some("another".into());
+        let (mut other, mut unlabelled, mut going) = (pod.clone(), pod.clone(), pod.clone());
+        assert!(adopt(&set, &mut pod));
+        let owners = pod.metadata.owner_references;
+        assert_eq!(owners, Some(vec![beside, owner(&set)]));
+
+        other.metadata.name = Some("other-2".into());
+        unlabelled.metadata.labels = None;
+        going.metadata.deletion_timestamp =
+            Some(serde_json::from_value("1970-01-01T00:00:00Z".into()).unwrap());
+        for mut pod in [other, unlabelled, going] {
+            let before = pod.clone();
+            assert!(!adopt(&set, &mut pod));
+            assert_eq!(pod, before);
+        }
     }
 
     #[test]
