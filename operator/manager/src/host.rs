@@ -227,14 +227,13 @@ impl Host for KubeHost {
         let stateful_sets =
             named(of(&caches.stateful_sets, key).filter(|set| is_owned_by(&set.metadata, &uid)));
         // While their StatefulSet is made anew, pods belong to the resource alone.
+        let set_uids = stateful_sets
+            .values()
+            .filter_map(|set| set.metadata.uid.as_deref());
+        let owners: Vec<&str> = set_uids.chain([uid.as_str()]).collect();
         let is_ours = |pod: &Pod| {
-            let owners = pod.metadata.owner_references.iter().flatten();
-            let mut uids = owners.map(|owner| owner.uid.as_str());
-            let is_sets = |owner| {
-                let mut sets = stateful_sets.values();
-                sets.any(|set| set.metadata.uid.as_deref() == Some(owner))
-            };
-            uids.any(|owner| owner == uid || is_sets(owner))
+            let mut named = pod.metadata.owner_references.iter().flatten();
+            named.any(|owner| owners.contains(&owner.uid.as_str()))
         };
         let pods = named(of(&caches.pods, key).filter(is_ours));
         let claims = named(of(&caches.claims, key));

@@ -14,7 +14,7 @@ use crate::Object;
 pub struct Observed {
     /// The StatefulSets that the resource owns, by name.
     pub stateful_sets: BTreeMap<String, StatefulSet>,
-    /// The pods that those StatefulSets own, by name.
+    /// The pods that those StatefulSets own, or the resource itself while their StatefulSet is made anew, by name.
     pub pods: BTreeMap<String, Pod>,
     /// The claims of those pods by name: those of ordinals that are gone and of earlier resources of the same
     /// name too, found by the instance label and not by owner, because nobody else remembers them.

@@ -186,6 +186,11 @@ impl<'w> SimHost<'w> {
 
     fn carry_out(&mut self, action: &Action) -> Result<(), Failure> {
         let now = timestamp(self.world.now);
+        let owner = OwnerReference {
+            uid: self.resource_uid.clone(),
+            name: super::NAME.to_owned(),
+            ..OwnerReference::default()
+        };
         let world = &mut *self.world;
         world.judge_now(|judge, _| judge.anything(action.name()));
         match action {
@@ -195,7 +200,6 @@ impl<'w> SimHost<'w> {
                 annotations,
                 owned,
             } => {
-                let resource = (self.resource_uid.clone(), super::NAME.to_owned());
                 let claim = world
                     .api
                     .claims
@@ -207,13 +211,7 @@ impl<'w> SimHost<'w> {
                     .annotations
                     .get_or_insert_default()
                     .extend(annotations.clone());
-                claim.metadata.owner_references = owned.then(|| {
-                    vec![OwnerReference {
-                        uid: resource.0,
-                        name: resource.1,
-                        ..Default::default()
-                    }]
-                });
+                claim.metadata.owner_references = owned.then(|| vec![owner]);
                 Ok(())
             }
             Action::GrowClaim { name, uid, size } => {
@@ -227,11 +225,6 @@ impl<'w> SimHost<'w> {
                     .ok_or_else(|| Failure::Conflict(name.clone()))
             }
             Action::OwnPod { name, uid } => {
-                let owner = OwnerReference {
-                    uid: self.resource_uid.clone(),
-                    name: super::NAME.to_owned(),
-                    ..Default::default()
-                };
                 let pod = world.api.pods.get_mut(name);
                 let pod = pod
                     .filter(|pod| pod.metadata.uid.as_ref() == Some(uid))
