@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::check::Faults;
 
 const ROOT: &str = "spec.podOverrides";
+/// The operator's own container.
+const MEMBER: &str = "member";
 const ADDRESS: &str = "members listen on their pod's own address";
 const IDENTITY: &str = "peers find a member by the name that the StatefulSet gives";
 const ACCOUNT: &str = "members have a ServiceAccount of their own, without rights";
@@ -20,12 +22,13 @@ const OWN_SECURITY: &str =
 const PROBES: &str = "the operator counts on its own probes";
 const START: &str = "the operator starts the members; add another container for your own programs";
 const OWN_LABEL: &str = "labels and annotations of app.kubernetes.io and quorate.dev are the operator's: choose another prefix";
+const SET_LABEL: &str = "the StatefulSet's controller sets it on its pods";
 const OWN_VOLUME: &str =
     "the operator mounts data, config, tmp and tls itself: choose another name";
-const OWN_MOUNT: &str = "the operator mounts something there: choose another path";
+const OWN_MOUNT: &str = "the operator mounts something there, above or below: choose another path";
 
 /// What `podOverrides` must leave alone: steps into a pod template, and why. A list's item goes by its key; a step
-/// that ends in `*` stands for every step that begins so.
+/// that ends in `*` stands for every step that begins so, and a path for those above and below it too.
 pub const FORBIDDEN_OVERRIDES: &[(&[&str], &str)] = &[
     (&["metadata", "name"], IDENTITY),
     (&["metadata", "generateName"], IDENTITY),
@@ -43,6 +46,15 @@ pub const FORBIDDEN_OVERRIDES: &[(&[&str], &str)] = &[
     ),
     (&["metadata", "labels", "app.kubernetes.io/*"], OWN_LABEL),
     (&["metadata", "labels", "quorate.dev/*"], OWN_LABEL),
+    (
+        &["metadata", "labels", "statefulset.kubernetes.io/*"],
+        SET_LABEL,
+    ),
+    (&["metadata", "labels", "apps.kubernetes.io/*"], SET_LABEL),
+    (
+        &["metadata", "labels", "controller-revision-hash"],
+        SET_LABEL,
+    ),
     (&["metadata", "annotations", "quorate.dev/*"], OWN_LABEL),
     (
         &[
@@ -257,6 +269,7 @@ impl Overrides {
             forbidden(ROOT, &given, pattern, reason, faults);
         }
         foreign_volumes(&given, faults);
+        incomplete(&given, faults);
         Self(template)
     }
 
@@ -338,12 +351,56 @@ fn forbidden(path: &str, node: &Value, pattern: &[&str], reason: &str, faults: &
         faults.add(path, reason);
         return;
     };
-    let matches = |name: &str| match step.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => name == *step,
+    let matches = |name: &str| {
+        if step.starts_with('/') {
+            let own = places(step);
+            own.iter()
+                .zip(places(name))
+                .all(|(own, other)| is(own, other))
+        } else {
+            is(step, name)
+        }
     };
     for (name, child) in children(node).filter(|(name, _)| matches(name)) {
         forbidden(&format!("{path}.{name}"), child, rest, reason, faults);
+    }
+}
+
+fn is(step: &str, name: &str) -> bool {
+    match step.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == step,
+    }
+}
+
+/// A path's steps, as a kernel walks them.
+fn places(path: &str) -> Vec<&str> {
+    let mut places = Vec::new();
+    for place in path.split('/') {
+        match place {
+            "" | "." => {}
+            ".." => drop(places.pop()),
+            place => places.push(place),
+        }
+    }
+    places
+}
+
+/// What a pod template cannot do without, which the API server would say only of the StatefulSet.
+fn incomplete(given: &Value, faults: &mut Faults) {
+    let spec = &given["spec"];
+    for list in ["containers", "initContainers"] {
+        for (name, container) in children(&spec[list]) {
+            if name != MEMBER && container["image"].as_str().is_none_or(str::is_empty) {
+                faults.add(format!("{ROOT}.spec.{list}.{name}.image"), "is required");
+            }
+        }
+    }
+    for (name, volume) in children(&spec["volumes"]) {
+        if children(volume).all(|(field, _)| field == "name") {
+            let words = format!("has no source: use one of {}", VOLUME_SOURCES.join(", "));
+            faults.add(format!("{ROOT}.spec.volumes.{name}"), words);
+        }
     }
 }
 

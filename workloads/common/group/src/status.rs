@@ -92,7 +92,13 @@ impl Publisher {
         node: &Node,
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Arc<NodeStatus>>) {
-        let (sender, receiver) = watch::channel(Arc::new(NodeStatus::of(node)));
+        let status = NodeStatus::of(node);
+        // Whoever replaces the disk takes away what could be looked at: the log keeps what was wrong with it.
+        if status.state == MemberState::Damaged {
+            let reason = status.reason.as_deref().unwrap_or("");
+            tracing::error!(member = %status.id, reason, "the member's disk is damaged: it neither votes nor serves");
+        }
+        let (sender, receiver) = watch::channel(Arc::new(status));
         let publisher = Self {
             sender,
             metrics,

@@ -29,9 +29,9 @@ pub(super) fn check(disk: &dyn FileSystem, dir: &Path, last: u64) -> Result<Opti
         why,
     };
     let newest = match atomic_file::read(disk, &path)? {
-        // A crash amid the making of a log; anything later has the file.
+        // A crash amid the making of a log; anything later has the file, see `missing`.
         None if last <= 1 => return Ok(None),
-        None => return Err(corrupt(&path, "the file is missing".to_owned())),
+        None => return Err(missing(dir)),
         Some((VERSION, content)) => content.try_into().ok().map(u64::from_le_bytes),
         Some(_) => None,
     };
@@ -42,6 +42,15 @@ pub(super) fn check(disk: &dyn FileSystem, dir: &Path, last: u64) -> Result<Opti
             Err(corrupt(&segment::path(dir, newest), why))
         }
         None => Err(corrupt(&path, "its content is unknown here".to_owned())),
+    }
+}
+
+/// The file was there before anything was appended.
+pub(super) fn missing(dir: &Path) -> LogError {
+    LogError::Corrupt {
+        file: dir.join(NAME).display().to_string(),
+        offset: 0,
+        why: "the file is missing".to_owned(),
     }
 }
 

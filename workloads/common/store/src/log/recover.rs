@@ -37,6 +37,9 @@ pub(super) fn open(
         Some((number, segment)) => (number, segment.settle(sizes[&number], &mut recovered)?),
         None => (1, segment::make(&disk, &dir, &options, 1, 0, &[])?),
     };
+    if newest.is_none() && open.end > open.first {
+        return Err(newest::missing(&dir));
+    }
     if newest != Some(current) {
         newest::write(&*disk, &dir, current)?;
     }

@@ -296,6 +296,19 @@ fn the_loss_of_the_file_that_names_the_newest_segment_is_told() {
     assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
 }
 
+#[test]
+fn the_loss_of_that_file_with_all_segments_but_the_first_is_told() {
+    let disk = MemFs::default();
+    let (mut log, ..) = open(&disk).unwrap();
+    append(&mut log, &[b"one"]);
+    log.sync().unwrap();
+    log.roll(&[]).unwrap();
+    disk.kill();
+    disk.remove(Path::new("log/newest")).unwrap();
+    disk.remove(&segment::path(Path::new(DIR), 2)).unwrap();
+    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
+}
+
 /// A crash at any write, sync or rename of a roll, then another after more was acknowledged: all of it is there, and
 /// the segment's loss is told.
 #[test]

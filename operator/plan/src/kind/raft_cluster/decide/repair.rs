@@ -41,7 +41,11 @@ fn repair_member(view: &View<'_>, draft: &mut Draft, member: &Member<'_>) -> Pha
             .any(|(ordinal, _)| ordinal == member.ordinal);
     match member.state().filter(|_| stays) {
         Some(MemberState::Damaged) => {
-            let words = format!("{pod} is damaged: its disk is replaced");
+            let why = member.status.and_then(|status| status.reason.as_deref());
+            let words = format!(
+                "{pod} is damaged: its disk is replaced, with what is on it ({})",
+                why.unwrap_or("it does not say why")
+            );
             draft.attempt(
                 Reason::Repairing,
                 may_wipe(view, member),
