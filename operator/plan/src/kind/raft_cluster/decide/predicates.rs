@@ -164,6 +164,12 @@ pub(super) fn may_remove(view: &View<'_>, pod: &str, id: &str) -> Result<(), Ref
 /// A member may be restarted: the others go on without it, and it does nothing that a restart would interrupt. The
 /// restart of a group of one is always allowed, and said aloud by the caller.
 pub(super) fn may_restart(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
+    // Leadership is asked about of the leader that a quorum confirms.
+    may_interrupt(view, member, &["Leader"])
+}
+
+/// The same, heedless of some of what the member names itself.
+fn may_interrupt(view: &View<'_>, member: &Member<'_>, heedless: &[&str]) -> Result<(), Refusing> {
     if view.lead.is_none() && is_alone(view, member) {
         return Ok(());
     }
@@ -191,8 +197,8 @@ pub(super) fn may_restart(view: &View<'_>, member: &Member<'_>) -> Result<(), Re
         .status
         .map(|status| status.restart_blockers.as_slice())
         .unwrap_or_default();
-    // Leadership was asked about above, of the leader that a quorum confirms.
-    if let Some(blocker) = blockers.iter().find(|blocker| blocker.code != "Leader") {
+    let mut blockers = blockers.iter();
+    if let Some(blocker) = blockers.find(|blocker| !heedless.contains(&blocker.code.as_str())) {
         return refuse(
             Refusal::RestartBlocked,
             format!("{pod}: {}", blocker.message),
@@ -229,13 +235,14 @@ pub(super) fn may_renew(view: &View<'_>) -> Result<(), Refusing> {
     Ok(())
 }
 
-/// A pod may be replaced whose revision is given up: like any restart, but where its process does not start nobody
-/// goes without it. The revert of a broken upgrade must not wait for the quorum that only the revert brings back.
+/// A pod may be replaced whose revision is given up: like any restart, but it is not waited for until it has caught up,
+/// which at that revision it may never have; and where its process does not start nobody goes without it. The revert of
+/// a broken upgrade must not wait for what only the revert brings back.
 pub(super) fn may_replace(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
     if member.does_not_start() {
         return Ok(());
     }
-    may_restart(view, member)
+    may_interrupt(view, member, &["Leader", "CatchingUp"])
 }
 
 /// A member's disk may be deleted: it is no use to the group, and the others are a healthy quorum without it.

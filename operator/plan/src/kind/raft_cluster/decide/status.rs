@@ -197,7 +197,7 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         let why = wrong
             .as_deref()
             .or(member.silence)
-            .unwrap_or("it does not catch up");
+            .unwrap_or_else(|| unhealthy(&member));
         let words = format!(
             "the upgrade stopped at {pod}: {why}. See its log; go back to the earlier spec, or correct it"
         );
@@ -228,6 +228,18 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         Reason::MemberUnavailable,
         format!("not healthy, or not caught up: {}", names.join(", ")),
     ))
+}
+
+/// What a member that answers lacks, to be counted on.
+fn unhealthy(member: &Member<'_>) -> &'static str {
+    let group = member.group();
+    if group.is_some_and(|group| group.leader.is_none()) {
+        "it finds no leader among its peers"
+    } else if group.is_some_and(|group| group.caught_up) {
+        "it follows its leader, and never gets ready"
+    } else {
+        "it does not catch up"
+    }
 }
 
 fn bad_certificates(view: &View<'_>) -> Option<(Reason, String)> {

@@ -309,7 +309,7 @@ fn a_restart_waits_for_what_it_would_interrupt() {
     let mut situation = Situation::formed(3);
     situation.outdate([0, 1, 2]);
     situation.set_partition(3);
-    situation.block(2);
+    situation.block(2, "SendingSnapshot");
     assert_eq!(situation.step(), "replicas 3 partition 3");
     assert_eq!(situation.refusals(), [Refusal::RestartBlocked]);
 }
@@ -347,6 +347,20 @@ fn a_broken_upgrade_that_was_reverted_heals_without_the_quorum_that_only_it_brin
         situation.step(),
         "replicas 3 partition 3, delete pod demo-2"
     );
+}
+
+#[test]
+fn a_given_up_revision_that_cannot_catch_up_is_replaced_and_one_that_serves_others_is_not() {
+    let given_up = |code| {
+        let mut situation = Situation::formed(3);
+        situation.leave_behind(2);
+        situation.answer_unready(2, None, false);
+        situation.block(2, code);
+        situation.step()
+    };
+    let replaced = "replicas 3 partition 3, delete pod demo-2";
+    assert_eq!(given_up("CatchingUp"), replaced);
+    assert_eq!(given_up("SendingSnapshot"), "replicas 3 partition 3");
 }
 
 #[test]
@@ -406,6 +420,26 @@ fn ready_is_said_only_of_what_is_as_specified() {
         late.condition("Degraded"),
         ("True".into(), "UpgradeStopped".into())
     );
+}
+
+#[test]
+fn a_stopped_upgrade_says_what_the_member_lacks() {
+    for (leader, caught_up, words) in [
+        (None, true, "demo-2: it finds no leader among its peers."),
+        (
+            Some("id-0"),
+            true,
+            "demo-2: it follows its leader, and never gets ready.",
+        ),
+        (Some("id-0"), false, "demo-2: it does not catch up."),
+    ] {
+        let mut stopped = Situation::formed(3);
+        stopped.outdate([0, 1]);
+        stopped.set_partition(2);
+        stopped.answer_unready(2, leader, caught_up);
+        let said = stopped.words("Degraded");
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]

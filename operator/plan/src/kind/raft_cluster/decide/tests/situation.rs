@@ -289,12 +289,17 @@ impl Situation {
 
     /// Its pod is of a revision that is neither the stable one nor the newest, and does not start.
     pub fn break_at(&mut self, ordinal: i32) {
+        self.leave_behind(ordinal);
+        self.crash_loop(ordinal);
+    }
+
+    /// Its pod is of a revision that is neither the stable one nor the newest.
+    pub fn leave_behind(&mut self, ordinal: i32) {
         self.outdate([]);
         let replicas = i32::try_from(self.observed.pods.len()).unwrap();
         (0..replicas).for_each(|other| self.set_revision(other, OLD));
         self.set_partition(replicas);
         self.set_revision(ordinal, "demo-broken");
-        self.crash_loop(ordinal);
     }
 
     /// Its pod is of a revision that was taken back before it was complete.
@@ -323,6 +328,14 @@ impl Situation {
     pub fn silence(&mut self, ordinal: i32) {
         let answer = self.observed.members.get_mut(&pod_name(ordinal)).unwrap();
         answer.status = Err("connection refused".into());
+    }
+
+    /// It answers, is not ready, and says this of its group.
+    pub fn answer_unready(&mut self, ordinal: i32, leader: Option<&str>, caught_up: bool) {
+        let status = self.status(ordinal);
+        status.ready = false;
+        status.groups[0].leader = leader.map(Into::into);
+        status.groups[0].caught_up = caught_up;
     }
 
     fn status(&mut self, ordinal: i32) -> &mut MemberStatus {
@@ -411,10 +424,10 @@ impl Situation {
         build::peer_address(&desired.valid, &desired.env, pod)
     }
 
-    pub fn block(&mut self, ordinal: i32) {
+    pub fn block(&mut self, ordinal: i32, code: &str) {
         self.status(ordinal).restart_blockers = vec![RestartBlocker {
-            code: "SendingSnapshot".into(),
-            message: "a snapshot is being sent".into(),
+            code: code.into(),
+            message: "words".into(),
         }];
     }
 
@@ -493,13 +506,21 @@ impl Situation {
 
     /// A condition's status and reason.
     pub fn condition(&self, kind: &str) -> (String, String) {
-        let status = self.decide().status;
-        let conditions = status["conditions"].as_array().unwrap();
-        let found = conditions
-            .iter()
-            .find(|condition| condition["type"] == kind)
-            .unwrap();
+        let found = self.whole_condition(kind);
         let text = |field: &str| found[field].as_str().unwrap().to_owned();
         (text("status"), text("reason"))
+    }
+
+    /// A condition's words.
+    pub fn words(&self, kind: &str) -> String {
+        let found = self.whole_condition(kind);
+        found["message"].as_str().unwrap().to_owned()
+    }
+
+    fn whole_condition(&self, kind: &str) -> Value {
+        let status = self.decide().status;
+        let mut conditions = status["conditions"].as_array().unwrap().iter();
+        let found = conditions.find(|condition| condition["type"] == kind);
+        found.unwrap().clone()
     }
 }
