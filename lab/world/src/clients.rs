@@ -4,14 +4,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use anyhow::Result;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use quorate_history::{Action, Outcome, Recorder};
 use tokio::task::JoinHandle;
+
+use crate::trust::{Trust, connector};
 
 /// How the clients behave.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// Where their choices come from.
     pub seed: u64,
+    /// Whom they trust, where the members have certificates.
+    pub trust: Option<Trust>,
 }
 
 impl Default for ClientOptions {
@@ -37,6 +43,7 @@ impl Default for ClientOptions {
             rest,
             timeout,
             seed: 1,
+            trust: None,
         }
     }
 }
@@ -52,7 +59,7 @@ pub struct Clients {
 struct One {
     number: u64,
     options: ClientOptions,
-    http: Client<HttpConnector, Full<Bytes>>,
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     recorder: Arc<Recorder>,
     endpoints: Arc<RwLock<Vec<String>>>,
     values: Arc<AtomicU64>,
@@ -61,14 +68,19 @@ struct One {
 
 impl Clients {
     /// Starts them against these base URLs; each operation goes to any of them.
-    pub fn start(endpoints: Vec<String>, options: ClientOptions) -> Self {
+    ///
+    /// # Errors
+    /// When whom they are to trust cannot be read.
+    pub fn start(endpoints: Vec<String>, options: ClientOptions) -> Result<Self> {
         let recorder = Arc::new(Recorder::default());
         let endpoints = Arc::new(RwLock::new(endpoints));
         let stop = Arc::new(AtomicBool::new(false));
         let values = Arc::new(AtomicU64::new(0));
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(Duration::from_secs(1)));
-        connector.set_nodelay(true);
+        let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(Duration::from_secs(1)));
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        let connector = connector(tcp, options.trust.as_ref())?;
         let http = Client::builder(TokioExecutor::new()).build(connector);
         let tasks = (0..options.clients)
             .map(|number| {
@@ -92,12 +104,12 @@ impl Clients {
                 })
             })
             .collect();
-        Self {
+        Ok(Self {
             recorder,
             endpoints,
             stop,
             tasks,
-        }
+        })
     }
 
     /// Sends later operations to these base URLs.

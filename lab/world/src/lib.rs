@@ -7,11 +7,13 @@ mod clients;
 mod cut;
 mod forgetful;
 mod load;
+mod trust;
 mod up;
 
-pub use authority::certificates;
+pub use authority::{Authority, certificates};
 pub use clients::{ClientOptions, Clients};
 pub use cut::Cut;
 pub use forgetful::{Crash, Forgetful};
 pub use load::{Expect, Load};
+pub use trust::Trust;
 pub use up::{Member, Up, condition, signal};

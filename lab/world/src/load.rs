@@ -7,7 +7,7 @@ use quorate_check::{Limits, check_registers, make_one_read_stale};
 use quorate_history::{Action, Operation, Outcome};
 use tokio::runtime::Runtime;
 
-use crate::{ClientOptions, Clients};
+use crate::{ClientOptions, Clients, Trust};
 
 /// A window runs from the fault to this long after its end.
 const AFTER: Duration = Duration::from_secs(10);
@@ -30,6 +30,7 @@ pub struct Load {
     name: String,
     clients: Clients,
     keys: u64,
+    trust: Option<Trust>,
     runtime: Runtime,
 }
 
@@ -37,20 +38,21 @@ impl Load {
     /// Lets clients loose on these base URLs.
     ///
     /// # Errors
-    /// When there can be no runtime.
+    /// When there can be no runtime, or whom the clients are to trust cannot be read.
     pub fn start(name: &str, endpoints: Vec<String>, options: ClientOptions) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let keys = options.keys;
-        let clients = runtime.block_on(async { Clients::start(endpoints, options) });
+        let (keys, trust) = (options.keys, options.trust.clone());
+        let clients = runtime.block_on(async { Clients::start(endpoints, options) })?;
         // A history worth judging begins before the first fault.
         std::thread::sleep(Duration::from_secs(1));
         Ok(Self {
             name: name.to_owned(),
             clients,
             keys,
+            trust,
             runtime,
         })
     }
@@ -105,7 +107,7 @@ impl Load {
             for key in 0..self.keys {
                 let key = format!("key-{key}");
                 let invoked = recorder.now();
-                let value = read(endpoint, &key)?;
+                let value = read(endpoint, self.trust.as_ref(), &key)?;
                 recorder.record(
                     1000 + i as u64,
                     Some(endpoint.clone()),
@@ -133,9 +135,17 @@ fn judge(name: &str, history: &[Operation]) -> Result<()> {
 }
 
 /// One linearizable read by curl, as a user would.
-fn read(endpoint: &str, key: &str) -> Result<Option<String>> {
-    let url = format!("{endpoint}/kv/{key}");
-    let output = std::process::Command::new("curl")
+fn read(endpoint: &str, trust: Option<&Trust>, key: &str) -> Result<Option<String>> {
+    let mut curl = std::process::Command::new("curl");
+    let url = match trust {
+        Some(trust) => {
+            let (options, url) = trust.of_curl(endpoint)?;
+            curl.args(options);
+            format!("{url}/kv/{key}")
+        }
+        None => format!("{endpoint}/kv/{key}"),
+    };
+    let output = curl
         .args([
             "-sS",
             "--max-time",

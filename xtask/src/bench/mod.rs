@@ -173,7 +173,8 @@ fn failovers(
         return Ok(());
     }
     let endpoints = up.endpoints(KIND, NAME)?;
-    let clients = runtime.block_on(async { Clients::start(endpoints, ClientOptions::default()) });
+    let clients =
+        runtime.block_on(async { Clients::start(endpoints, ClientOptions::default()) })?;
     let mut gaps = Vec::new();
     for _ in 0..count {
         up.wait_ready(KIND, NAME, DEADLINE)?;
