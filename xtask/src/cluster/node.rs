@@ -85,6 +85,7 @@ pub fn write_pause(place: &Place, binaries: &Binaries) -> Result<()> {
         name: PAUSE.into(),
         entrypoint: vec!["/pause".into()],
         layers: vec![vec![program]],
+        ..Image::default()
     };
     write(&pause_archive(place), image.archive()?.0)
 }
@@ -271,6 +272,8 @@ fn kubelet(place: &Place, node: Node) -> Value {
         "resolvConf": place.node(node).join("resolv.conf"),
         "failSwapOn": false,
         "healthzPort": 0,
+        // A sixth of the default: so long it takes until a pod's files follow its Secret, and tests wait for it.
+        "syncFrequency": "10s",
         // The disk is the whole machine's: its filling is nothing that a node could mend.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {

@@ -18,6 +18,8 @@ pub struct Image {
     pub name: String,
     /// What it starts unless it is told; nothing, when it must be told.
     pub entrypoint: Vec<String>,
+    /// Variables as `NAME=VALUE`, beside the PATH.
+    pub env: Vec<String>,
     /// Files that change together lie in one layer: images share the layers that are the same.
     pub layers: Vec<Vec<File>>,
 }
@@ -46,12 +48,14 @@ impl Image {
             digests.push(format!("sha256:{digest}"));
             names.push(name);
         }
+        let mut env = vec![format!("PATH={PROGRAMS}")];
+        env.extend(self.env.iter().cloned());
         let config = json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
             "os": "linux",
             "config": {
                 "User": format!("{USER}:{USER}"),
-                "Env": [format!("PATH={PROGRAMS}")],
+                "Env": env,
                 "Entrypoint": self.entrypoint,
             },
             "rootfs": {"type": "layers", "diff_ids": digests},
@@ -166,7 +170,11 @@ mod tests {
 
     #[test]
     fn the_manifest_names_the_config_and_the_config_the_layers_and_nobody_runs_as_root() {
-        let (archive, digest) = image(&[("/bin/a", "1")]).archive().unwrap();
+        let image = Image {
+            env: vec!["A=1".into()],
+            ..image(&[("/bin/a", "1")])
+        };
+        let (archive, digest) = image.archive().unwrap();
         let entries = entries(&archive);
         let json =
             |name: &str| -> serde_json::Value { serde_json::from_slice(&entries[name].1).unwrap() };
@@ -178,6 +186,8 @@ mod tests {
         let found = format!("sha256:{}", hex(&entries[layer].1));
         assert_eq!(config["rootfs"]["diff_ids"][0], found);
         assert_eq!(config["config"]["User"], "65532:65532");
+        let env = serde_json::json!(["PATH=/usr/local/bin", "A=1"]);
+        assert_eq!(config["config"]["Env"], env);
     }
 
     #[test]

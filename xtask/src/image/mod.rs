@@ -31,6 +31,9 @@ pub struct Make {
     /// Takes this file for a binary: an image that a test breaks.
     #[arg(long, value_name = "BINARY=PATH", value_parser = replacement)]
     bin: Vec<(String, PathBuf)>,
+    /// Sets a variable for what runs in it.
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
     /// Takes the binaries as they lie there, and does not build them.
     #[arg(long)]
     no_build: bool,
@@ -139,6 +142,7 @@ impl Make {
             name: self.tag.clone(),
             // Each pod says which of the binaries it is.
             entrypoint: Vec::new(),
+            env: self.env.clone(),
             layers,
         })
     }

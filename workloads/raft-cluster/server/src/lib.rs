@@ -4,6 +4,7 @@
 
 mod admin;
 mod body;
+mod broken;
 mod disk;
 mod group;
 mod http;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
+use crate::broken::{self, Fault};
 use crate::http::Api;
 use crate::metrics::HttpMetrics;
 use crate::settings::MemberSettings;
@@ -60,6 +61,9 @@ impl Listeners {
 /// Runs the member until it is told to stop (`Ok`) or cannot go on.
 pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
     telemetry::init(settings.log_format, &settings.log_filter)?;
+    if broken::has(Fault::Crashes) {
+        anyhow::bail!("this build is broken on purpose");
+    }
     let stop = on_signal().context("signals cannot be listened to")?;
     let tls = settings
         .tls_dir
@@ -174,7 +178,6 @@ async fn end(
             anyhow::bail!("the group ended by itself");
         }
         () = stop.cancelled() => {}
-        () = broken(), if cfg!(feature = "broken-build") => anyhow::bail!("this build is broken on purpose"),
     }
     let patience = settings.drain_timeout();
     tokio::join!(
@@ -184,11 +187,6 @@ async fn end(
     ended.await?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// A broken build lives just long enough to be looked at.
-async fn broken() {
-    tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
 /// Asks the group's main loop for something, for ever; its answers are the sign of life. That the queue is full says
@@ -223,10 +221,14 @@ fn options(settings: &MemberSettings, tls: Option<Arc<Tls>>) -> Options {
         keep_entries: settings.keep_entries,
         ..Config::new(contact, fastrand::u64(..))
     };
+    let mut cluster = settings.cluster.clone();
+    if broken::has(Fault::CannotJoin) {
+        cluster += "-of-another";
+    }
     Options {
         resolver: Arc::new(Resolver::new(settings.hosts_file.clone())),
         tls,
         free_space_reserve_bytes: settings.free_space_reserve_bytes,
-        ..Options::new(settings.cluster.clone(), core, settings.bind_address)
+        ..Options::new(cluster, core, settings.bind_address)
     }
 }

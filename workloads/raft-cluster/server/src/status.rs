@@ -10,6 +10,7 @@ use quorate_wire::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::broken::{self, Fault};
 use crate::{GROUP, VERSION};
 
 /// The highest feature level that this build can write (DESIGN, section 4).
@@ -85,7 +86,7 @@ fn problems(node: &NodeStatus, bad_certificates: Option<String>) -> Vec<MemberPr
 /// A voter within its lag bound that knows a leader: what is ready counts for the quorum, so that a budget for
 /// disruptions counts what matters.
 fn readiness(node: &NodeStatus) -> Result<(), String> {
-    if cfg!(feature = "broken-build") {
+    if broken::has(Fault::NeverReady) {
         return Err("this build is broken on purpose".into());
     }
     match node.state {
@@ -120,7 +121,7 @@ fn readiness(node: &NodeStatus) -> Result<(), String> {
     Ok(())
 }
 
-#[cfg(all(test, not(feature = "broken-build")))]
+#[cfg(test)]
 mod tests {
     use quorate_raft::MemberId;
     use quorate_wire::GroupStatus;
