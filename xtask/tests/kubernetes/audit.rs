@@ -1,5 +1,5 @@
-//! What the API server's audit log says of the operator: that it was denied nothing, that it uses every right it has,
-//! and that nobody else writes its objects.
+//! What the API server's audit log says: of the operator that it was denied nothing, that it uses every right it has, and
+//! that nobody else writes its objects; of evictions how they were answered.
 
 use std::collections::BTreeSet;
 
@@ -52,6 +52,19 @@ fn granted(role: &Value) -> BTreeSet<Right> {
         }
     }
     rights
+}
+
+/// What was answered to those who asked for a pod's eviction, as codes of HTTP in order.
+pub fn evictions(cluster: &Cluster, pod: &str) -> Result<Vec<i64>> {
+    let mut entries = entries(cluster)?;
+    entries.retain(|entry| {
+        let asked = &entry["objectRef"];
+        asked["subresource"] == "eviction" && asked["name"] == pod
+    });
+    let codes = entries.iter();
+    Ok(codes
+        .filter_map(|entry| entry["responseStatus"]["code"].as_i64())
+        .collect())
 }
 
 /// The operator was denied nothing, and uses all that it may.

@@ -1,7 +1,8 @@
 //! The cluster of `cargo xtask cluster`, and kubectl on it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,14 @@ impl Cluster {
             true => String::new(),
             false => String::from_utf8(output.stderr)?,
         })
+    }
+
+    /// kubectl that runs on, all that it says in this file.
+    pub fn spawn(&self, arguments: &[&str], says: &Path) -> Result<Child> {
+        let says = File::create(says)?;
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(says.try_clone()?);
+        Ok(command.stderr(says).spawn()?)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -48,13 +48,27 @@ impl Demo<'_> {
         })
     }
 
-    /// Waits until the resource is Degraded for this reason; answers in which words.
-    pub fn wait_degraded(&self, reason: &str) -> Result<String> {
-        wait(&format!("{} is Degraded: {reason}", self.name), || {
+    /// Waits until the resource is Degraded for this reason, in words with these; answers in which.
+    pub fn wait_degraded(&self, reason: &str, words: &str) -> Result<String> {
+        let what = format!("{} is Degraded: {reason}, {words}", self.name);
+        wait(&what, || {
             let resource = self.resource()?;
             let degraded = condition(&resource, "Degraded").context("no condition Degraded")?;
-            ensure!((degraded.0, degraded.1) == ("True", reason), "{degraded:?}");
+            let holds = (degraded.0, degraded.1) == ("True", reason) && degraded.2.contains(words);
+            ensure!(holds, "{degraded:?}");
             Ok(Some(degraded.2.to_owned()))
+        })
+    }
+
+    /// Waits until the kubelet, or the controller of nodes in its place, says so of a pod.
+    pub fn wait_pod_ready(&self, pod: &str, ready: bool) -> Result<()> {
+        let status = if ready { "True" } else { "False" };
+        wait(&format!("{pod} is Ready={status}"), || {
+            let pod = self.cluster.get(&["pod", pod])?;
+            let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            let found =
+                conditions.any(|found| found["type"] == "Ready" && found["status"] == status);
+            Ok(found.then_some(()))
         })
     }
 
@@ -75,13 +89,14 @@ impl Demo<'_> {
         Load::start(self.name, self.endpoints()?, options)
     }
 
-    /// A window in which the clients follow the resource to where its members are: pods move.
+    /// A window in which the clients follow the resource to where its members are: pods move. Answers the longest time
+    /// without writes.
     pub fn window(
         &self,
         load: &Load,
         fault: &str,
         inject: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Duration> {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -97,7 +112,7 @@ impl Demo<'_> {
             });
             let without = load.window(fault, Expect::Service, inject);
             over.store(true, Ordering::Relaxed);
-            without.map(drop)
+            without
         })
     }
 
@@ -165,34 +180,52 @@ impl Demo<'_> {
     }
 }
 
+/// The process of a container, by how its pod names the program and by a variable of its own.
+pub fn process(program: &str, variable: &str) -> Result<Option<i32>> {
+    let (program, variable) = (format!("{program}\0"), format!("{variable}\0"));
+    for entry in std::fs::read_dir("/proc")? {
+        let folder = entry?.path();
+        let Ok(command) = std::fs::read(folder.join("cmdline")) else {
+            continue;
+        };
+        let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
+        let is_it = command.starts_with(program.as_bytes())
+            && String::from_utf8_lossy(&environment).contains(&variable);
+        if is_it {
+            let pid = folder.file_name().and_then(|name| name.to_str());
+            return Ok(Some(pid.context("a number")?.parse()?));
+        }
+    }
+    Ok(None)
+}
+
 /// The operator that holds the lease: its pod, and its process.
 pub fn leading_operator(cluster: &Cluster) -> Result<(String, i32)> {
     wait("an operator leads", || {
         let lease = cluster.get(&[&SYSTEM[..], &["lease", "quorate-operator"]].concat())?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-        let identity = format!("QUORATE_IDENTITY={holder}\0");
-        for entry in std::fs::read_dir("/proc")? {
-            let folder = entry?.path();
-            let Ok(command) = std::fs::read(folder.join("cmdline")) else {
-                continue;
-            };
-            let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
-            let is_it = command.starts_with(b"/usr/local/bin/quorate-operator\0")
-                && String::from_utf8_lossy(&environment).contains(&identity);
-            if is_it && !holder.is_empty() {
-                let pid = folder.file_name().and_then(|name| name.to_str());
-                return Ok(Some((holder.to_owned(), pid.context("a number")?.parse()?)));
-            }
+        if holder.is_empty() {
+            return Ok(None);
         }
-        Ok(None)
+        let found = process(
+            "/usr/local/bin/quorate-operator",
+            &format!("QUORATE_IDENTITY={holder}"),
+        )?;
+        Ok(found.map(|pid| (holder.to_owned(), pid)))
     })
 }
 
-/// Kills whichever operator leads, three times, while something is under way. Its pod goes too: kubelet waits longer each
-/// time before it starts the same container again, and another pod's at once.
-pub fn kill_operators(cluster: &Cluster) -> Result<()> {
+/// Kills whichever operator leads, three times, each while something is left to do. Its pod goes too: kubelet waits longer
+/// each time before it starts the same container again, and another pod's at once.
+pub fn kill_operators(demo: &Demo<'_>) -> Result<()> {
     for _ in 0..3 {
-        let (pod, pid) = leading_operator(cluster)?;
+        wait("something is left to do", || {
+            let resource = demo.resource()?;
+            let ready = condition(&resource, "Ready");
+            Ok(ready.is_none_or(|ready| ready.0 != "True").then_some(()))
+        })?;
+        // Last: a pod that is being deleted may have started the same operator again, and not for long.
+        let (pod, pid) = leading_operator(demo.cluster)?;
         signal(pid, Signal::KILL)?;
         wait_ended(pid)?;
         let gone = [
@@ -203,7 +236,7 @@ pub fn kill_operators(cluster: &Cluster) -> Result<()> {
             "--force",
             "--ignore-not-found",
         ];
-        cluster.kubectl(&[&SYSTEM[..], &gone].concat())?;
+        demo.cluster.kubectl(&[&SYSTEM[..], &gone].concat())?;
     }
     Ok(())
 }

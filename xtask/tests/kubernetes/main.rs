@@ -4,9 +4,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod audit;
+mod certificates;
 mod cluster;
 mod demo;
+mod drain;
+mod figures;
+mod install;
+mod losses;
 mod nodes;
 mod operator;
 mod traces;
+mod upgrades;
 mod volumes;

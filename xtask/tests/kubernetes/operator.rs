@@ -6,13 +6,21 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use quorate_api::cases::{By, Case};
-use quorate_world::{Load, certificates, signal};
+use quorate_world::{Load, signal};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::audit::{only_the_operator_writes, rights_are_the_least};
-use crate::cluster::{Cluster, cluster as controlled, run, turn, wait, xtask};
-use crate::demo::{Demo, Member, curl, kill_operators, leading_operator, wait_ended};
+use crate::certificates::an_authority_is_replaced_under_load;
+use crate::cluster::{Cluster, run, turn, wait, xtask};
+use crate::demo::{Demo, curl, kill_operators, leading_operator, wait_ended};
+use crate::drain::a_drain_waits_for_the_member_that_lags;
+use crate::install::{definitions_are_installed, path, the_operator_is_installed};
+use crate::losses::{
+    a_node_is_cut_off_and_healed, a_node_is_killed_and_restored,
+    a_volume_is_lost_while_operators_are_killed, the_leader_is_deleted,
+};
+use crate::upgrades::{bad_images_stop_at_one, it_is_upgraded_while_operators_are_killed};
 use crate::volumes::volumes_grow;
 
 const KEYS: usize = 1000;
@@ -25,6 +33,7 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
     let _turn = turn();
     let folder = tempfile::tempdir()?;
     let cluster = Cluster::up("default")?;
+    definitions_are_installed(&cluster)?;
     the_api_server_judges_as_the_tables_say(&cluster, folder.path())?;
     the_operator_is_installed(&cluster)?;
     let demo = Demo {
@@ -38,17 +47,19 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
     the_leader_is_deleted(&demo, &load)?;
     a_node_is_cut_off_and_healed(&demo, &load)?;
     a_node_is_killed_and_restored(&demo, &load)?;
+    a_drain_waits_for_the_member_that_lags(&demo, &load)?;
     it_scales_while_operators_are_killed(&demo, &load)?;
     a_paused_operator_is_succeeded(&demo, &load)?;
-    it_is_upgraded_and_a_bad_image_stops_at_one(&demo, &load)?;
+    it_is_upgraded_while_operators_are_killed(&demo, &load)?;
+    bad_images_stop_at_one(&demo, &load)?;
     volumes_grow(&demo, &load)?;
-    a_volume_is_lost(&demo, &load)?;
+    a_volume_is_lost_while_operators_are_killed(&demo, &load)?;
     drift_is_put_back(&demo, &load)?;
     demo.wait_ready()?;
     load.finish(&demo.endpoints()?)?;
 
     what_keeps_pods_from_running_is_told(&cluster, folder.path())?;
-    a_group_with_certificates_takes_its_claims_along(&cluster, folder.path())?;
+    an_authority_is_replaced_under_load(&cluster, folder.path())?;
     it_goes_and_leaves_its_claims(&demo)?;
     rights_are_the_least(&cluster)?;
     only_the_operator_writes(&cluster, "demo", &[BY_HAND, COLLECTOR])
@@ -56,12 +67,6 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
 
 /// Every CEL rule and every immutable field, on the real API server.
 fn the_api_server_judges_as_the_tables_say(cluster: &Cluster, folder: &Path) -> Result<()> {
-    cluster.kubectl(&["apply", "--server-side", "-f", path("crds").as_str()])?;
-    cluster.kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "crd/raftclusters.quorate.dev",
-    ])?;
     let cases: Vec<Case> = serde_saphyr::from_str(quorate_api::raft_cluster::CASES)?;
     let file = folder.join("case.json");
     let file = file.to_str().context("a path in UTF-8")?;
@@ -95,17 +100,6 @@ fn the_api_server_judges_as_the_tables_say(cluster: &Cluster, folder: &Path) -> 
     }
     ensure!(faults.is_empty(), "{faults:#?}");
     println!("{} cases were judged by the API server", cases.len());
-    Ok(())
-}
-
-fn the_operator_is_installed(cluster: &Cluster) -> Result<()> {
-    println!("{}", run(xtask(&["image", "--no-build"]))?);
-    let manifest = path("examples/operator.yaml");
-    let rollout = "deployment/quorate-operator";
-    let inside =
-        |arguments: &[&str]| cluster.kubectl(&[&["-n", "quorate-system"], arguments].concat());
-    inside(&["apply", "-f", &manifest])?;
-    inside(&["rollout", "status", rollout, "--timeout=60s"])?;
     Ok(())
 }
 
@@ -179,67 +173,13 @@ fn a_pod_reads_by_dns_name(demo: &Demo<'_>, folder: &Path) -> Result<()> {
     })
 }
 
-fn the_leader_is_deleted(demo: &Demo<'_>, load: &Load) -> Result<()> {
-    let leader = demo.leader()?;
-    let old = demo.members()?[&leader].uid.clone();
-    demo.window(load, "the leader's pod deleted", || {
-        demo.cluster
-            .kubectl(&["delete", "pod", &leader, "--wait=false"])?;
-        wait("another pod", || {
-            let members = demo.members()?;
-            Ok(members
-                .get(&leader)
-                .is_some_and(|now| now.uid != old)
-                .then_some(()))
-        })
-    })?;
-    demo.wait_ready()?;
-    Ok(())
-}
-
-/// A cable pulled: the container runs on.
-fn a_node_is_cut_off_and_healed(demo: &Demo<'_>, load: &Load) -> Result<()> {
-    let fault = "the leader's node cut off and healed";
-    let [before, after] = the_leaders_node_goes_and_returns(demo, load, fault, "cut", "heal")?;
-    ensure!(after.container == before.container, "{before:?} {after:?}");
-    Ok(())
-}
-
-/// A power cut.
-fn a_node_is_killed_and_restored(demo: &Demo<'_>, load: &Load) -> Result<()> {
-    let fault = "the leader's node killed and restored";
-    let [before, after] = the_leaders_node_goes_and_returns(demo, load, fault, "kill", "restore")?;
-    ensure!(after.container != before.container, "{before:?} {after:?}");
-    Ok(())
-}
-
-/// The member that led, before and after.
-fn the_leaders_node_goes_and_returns(
-    demo: &Demo<'_>,
-    load: &Load,
-    fault: &str,
-    harm: &str,
-    mend: &str,
-) -> Result<[Member; 2]> {
-    let before = demo.members()?[&demo.leader()?].clone();
-    demo.window(load, fault, || {
-        run(controlled(&[harm, &before.node]))?;
-        demo.cluster.wait_node(&before.node, "Unknown")?;
-        run(controlled(&[mend, &before.node]))?;
-        demo.cluster.wait_node(&before.node, "True")
-    })?;
-    demo.wait_ready()?;
-    let after = demo.members()?[&before.pod].clone();
-    Ok([before, after])
-}
-
 fn it_scales_while_operators_are_killed(demo: &Demo<'_>, load: &Load) -> Result<()> {
     let mut earlier = None;
     for members in [5, 3, 5] {
         let fault = format!("scaled to {members}, the operator killed three times");
         demo.window(load, &fault, || {
             demo.scale(members)?;
-            kill_operators(demo.cluster)?;
+            kill_operators(demo)?;
             demo.wait_ready()
         })?;
         let identities = demo.identities()?;
@@ -268,68 +208,6 @@ fn a_paused_operator_is_succeeded(demo: &Demo<'_>, load: &Load) -> Result<()> {
             leading_operator(demo.cluster)?.0 != paused,
             "{paused} leads"
         );
-        demo.wait_ready()
-    })
-}
-
-fn it_is_upgraded_and_a_bad_image_stops_at_one(demo: &Demo<'_>, load: &Load) -> Result<()> {
-    let variants = Path::new(env!("CARGO_BIN_EXE_quorate-xtask")).with_file_name("variants");
-    let next = variants.join("next/quorate-raft-cluster");
-    let binary = format!("quorate-raft-cluster={}", next.display());
-    let image = "quorate.local/quorate:next";
-    run(xtask(&[
-        "image",
-        "--no-build",
-        "--tag",
-        image,
-        "--bin",
-        &binary,
-    ]))?;
-    let begun = Instant::now();
-    demo.window(load, "upgraded", || {
-        demo.patch(&json!({ "image": image, "version": "0.2.0" }))?;
-        demo.wait_ready()?;
-        println!("upgraded in {:.1} s", begun.elapsed().as_secs_f64());
-        Ok(())
-    })?;
-    ensure!(demo.resource()?["status"]["currentVersion"] == "0.2.0");
-
-    let missing = "quorate.local/missing:1";
-    demo.window(load, "an image that does not exist, and back", || {
-        demo.patch(&json!({ "image": missing, "version": null }))?;
-        let words = demo.wait_degraded("UpgradeStopped")?;
-        println!("{words}");
-        ensure!(words.contains("ImagePull"), "it must say why: {words}");
-        let members = demo.members()?;
-        let bad = members.values().filter(|member| member.image == missing);
-        ensure!(bad.count() == 1, "{members:?}");
-        demo.patch(&json!({ "image": image, "version": "0.2.0" }))?;
-        demo.wait_ready()
-    })?;
-    Ok(())
-}
-
-/// The claim and its volume are gone: the member comes back as another one.
-fn a_volume_is_lost(demo: &Demo<'_>, load: &Load) -> Result<()> {
-    let leader = demo.leader()?;
-    let before = demo.identities()?;
-    let victim = before
-        .keys()
-        .find(|name| **name != leader)
-        .context("a follower")?;
-    demo.window(load, "a follower's volume lost", || {
-        let claim = format!("data-{victim}");
-        demo.cluster
-            .kubectl(&["delete", "pvc", &claim, "--wait=false"])?;
-        demo.cluster
-            .kubectl(&["delete", "pod", victim, "--wait=false"])?;
-        wait("another identity", || {
-            let now = demo.identities()?;
-            Ok(now
-                .get(victim)
-                .is_some_and(|id| !id.is_empty() && *id != before[victim])
-                .then_some(()))
-        })?;
         demo.wait_ready()
     })?;
     Ok(())
@@ -396,8 +274,7 @@ fn what_keeps_pods_from_running_is_told(cluster: &Cluster, folder: &Path) -> Res
         cluster,
         name: "denied",
     };
-    let words = denied.wait_degraded("PodDenied")?;
-    ensure!(words.contains("exceeded quota: few"), "{words}");
+    denied.wait_degraded("PodDenied", "exceeded quota: few")?;
     cluster.kubectl(&["delete", "resourcequota", "few"])?;
     cluster.kubectl(&["delete", "raftcluster", "denied"])?;
     cluster.apply(folder, &resource("classless", classless))?;
@@ -405,58 +282,9 @@ fn what_keeps_pods_from_running_is_told(cluster: &Cluster, folder: &Path) -> Res
         cluster,
         name: "classless",
     };
-    let words = classless.wait_degraded("ClaimUnbound")?;
-    ensure!(words.contains("data-classless-0"), "{words}");
+    classless.wait_degraded("ClaimUnbound", "data-classless-0")?;
     cluster.kubectl(&["delete", "raftcluster", "classless"])?;
     Ok(())
-}
-
-/// Members trust one another, the operator and the clients by a Secret; and the policy deletes claims.
-fn a_group_with_certificates_takes_its_claims_along(
-    cluster: &Cluster,
-    folder: &Path,
-) -> Result<()> {
-    let secret = certificates("certificates", "secure")?;
-    let authority = folder.join("ca.crt");
-    let pem = secret["stringData"]["ca.crt"]
-        .as_str()
-        .context("a certificate")?;
-    std::fs::write(&authority, pem)?;
-    cluster.apply(folder, &secret)?;
-    let resource = json!({
-        "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster", "metadata": { "name": "secure" },
-        "spec": {
-            "members": 3, "tls": { "secretName": "certificates" },
-            "storage": { "retention": { "whenScaled": "Delete", "whenDeleted": "Delete" } },
-        },
-    });
-    cluster.apply(folder, &resource)?;
-    let secure = Demo {
-        cluster,
-        name: "secure",
-    };
-    secure.wait_ready()?;
-    ensure!(secure.resource()?["status"]["insecure"] == false);
-    let leader = secure.members()?[&secure.leader()?].address.clone();
-    let ca = authority.to_str().context("a path in UTF-8")?;
-    let to = format!("secure-client.default.svc:7070:{leader}:7070");
-    let url = "https://secure-client.default.svc:7070/kv/a";
-    let trusting = ["--cacert", ca, "--connect-to", &to];
-    curl(&[&trusting[..], &["-f", "-X", "PUT", "-d", "hello", url]].concat())?;
-    ensure!(curl(&[&trusting[..], &[url]].concat())? == "hello");
-
-    secure.scale(1)?;
-    secure.wait_ready()?;
-    let claims = ["pvc", "-l", "app.kubernetes.io/instance=secure"];
-    let kept = |left: usize| {
-        wait(&format!("{left} claims are left"), || {
-            let claims = cluster.get(&claims)?;
-            Ok((claims["items"].as_array().map(Vec::len) == Some(left)).then_some(()))
-        })
-    };
-    kept(1)?;
-    cluster.kubectl(&["delete", "raftcluster", "secure"])?;
-    kept(0)
 }
 
 fn it_goes_and_leaves_its_claims(demo: &Demo<'_>) -> Result<()> {
@@ -474,9 +302,4 @@ fn it_goes_and_leaves_its_claims(demo: &Demo<'_>) -> Result<()> {
         "the policy keeps the claims of all ordinals that ever were: {kept}"
     );
     Ok(())
-}
-
-/// A file of the repository.
-fn path(name: &str) -> String {
-    format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,0 +1,57 @@
+//! The time without writes over many runs. It measures, so CI leaves it out; as root, after `.ci/e2e` has built:
+//! `cargo test --release --locked --workspace --test kubernetes -- --ignored --nocapture`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cluster::{Cluster, cluster as controlled, run, turn};
+use crate::demo::Demo;
+use crate::install::{definitions_are_installed, path, the_operator_is_installed};
+use crate::losses::the_leader_is_deleted;
+
+const RUNS: usize = 10;
+
+#[test]
+#[ignore = "it measures, for about ten minutes"]
+fn ten_runs_of_a_pods_deletion_and_a_nodes_loss() -> Result<()> {
+    let _turn = turn();
+    let cluster = Cluster::up("default")?;
+    definitions_are_installed(&cluster)?;
+    the_operator_is_installed(&cluster)?;
+    let demo = Demo {
+        cluster: &cluster,
+        name: "demo",
+    };
+    cluster.kubectl(&["apply", "-f", &path("examples/raft-cluster.yaml")])?;
+    demo.wait_ready()?;
+    let load = demo.load()?;
+    let mut deleted = Vec::new();
+    for _ in 0..RUNS {
+        deleted.push(the_leader_is_deleted(&demo, &load)?);
+    }
+    let mut lost = Vec::new();
+    for _ in 0..RUNS {
+        let node = demo.members()?[&demo.leader()?].node.clone();
+        lost.push(demo.window(&load, "the leader's node killed", || {
+            run(controlled(&["kill", &node])).map(drop)
+        })?);
+        run(controlled(&["restore", &node]))?;
+        cluster.wait_node(&node, "True")?;
+        demo.wait_ready()?;
+    }
+    load.finish(&demo.endpoints()?)?;
+    tell("the leader's pod deleted", deleted);
+    tell("the leader's node killed", lost);
+    Ok(())
+}
+
+fn tell(fault: &str, mut times: Vec<Duration>) {
+    times.sort();
+    println!(
+        "{RUNS} times {fault}: seconds without writes min {:.2}, median {:.2}, max {:.2}",
+        times[0].as_secs_f64(),
+        times[RUNS / 2].as_secs_f64(),
+        times[RUNS - 1].as_secs_f64()
+    );
+}

@@ -1,0 +1,144 @@
+//! Other images than the one that runs: another build, three that are broken, and one that does not exist.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use quorate_world::Load;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::cluster::{run, xtask};
+use crate::demo::{Demo, kill_operators};
+
+const NEXT: &str = "quorate.local/quorate:next";
+
+/// What is upgraded to and comes to nothing.
+struct Bad {
+    image: &'static str,
+    /// What the image tells its build to do wrong; none where there is no image.
+    fault: Option<&'static str>,
+    version: Option<&'static str>,
+    /// In the words of the status.
+    why: &'static str,
+}
+
+const BAD: [Bad; 4] = [
+    Bad {
+        image: "quorate.local/missing:1",
+        fault: None,
+        version: None,
+        why: "ImagePull",
+    },
+    Bad {
+        image: "quorate.local/crashes:1",
+        fault: Some("crashes"),
+        version: Some("0.3.0"),
+        why: "CrashLoopBackOff",
+    },
+    Bad {
+        image: "quorate.local/never-ready:1",
+        fault: Some("never-ready"),
+        version: Some("0.3.0"),
+        why: "never gets ready",
+    },
+    Bad {
+        image: "quorate.local/cannot-join:1",
+        fault: Some("cannot-join"),
+        version: Some("0.3.0"),
+        why: "no leader among its peers",
+    },
+];
+
+/// Every pod that there was since it began, told by a watch: a look in the end would miss one that came and went.
+struct Watch {
+    child: Child,
+    seen: PathBuf,
+    _folder: TempDir,
+}
+
+impl Watch {
+    fn start(demo: &Demo<'_>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let seen = folder.path().join("seen");
+        let selector = demo.selector();
+        let line = "jsonpath={.metadata.uid} {.spec.containers[0].image}{\"\\n\"}";
+        let watch = ["get", "pods", "-l", &selector, "--watch", "-o", line];
+        Ok(Self {
+            child: demo.cluster.spawn(&watch, &seen)?,
+            seen,
+            _folder: folder,
+        })
+    }
+
+    /// The UIDs of the pods that had this image.
+    fn of_image(&self, image: &str) -> Result<BTreeSet<String>> {
+        let seen = std::fs::read_to_string(&self.seen)?;
+        let pods = seen.lines().filter_map(|line| line.split_once(' '));
+        let found = pods.filter(|(_, its)| *its == image);
+        Ok(found.map(|(uid, _)| uid.to_owned()).collect())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It has ended by itself when this fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn it_is_upgraded_while_operators_are_killed(demo: &Demo<'_>, load: &Load) -> Result<()> {
+    load_image(NEXT, "next", None)?;
+    let begun = Instant::now();
+    demo.window(load, "upgraded, the operator killed three times", || {
+        demo.patch(&json!({ "image": NEXT, "version": "0.2.0" }))?;
+        kill_operators(demo)?;
+        demo.wait_ready()?;
+        println!("upgraded in {:.1} s", begun.elapsed().as_secs_f64());
+        Ok(())
+    })?;
+    ensure!(demo.resource()?["status"]["currentVersion"] == "0.2.0");
+    Ok(())
+}
+
+/// Each stops at one member, which comes back when the image is taken back.
+pub fn bad_images_stop_at_one(demo: &Demo<'_>, load: &Load) -> Result<()> {
+    for bad in BAD {
+        if let Some(fault) = bad.fault {
+            load_image(bad.image, "broken", Some(fault))?;
+        }
+        let fault = format!("{} and back", bad.image);
+        let watch = Watch::start(demo)?;
+        demo.window(load, &fault, || {
+            demo.patch(&json!({ "image": bad.image, "version": bad.version }))?;
+            if bad.fault == Some("crashes") {
+                kill_operators(demo)?;
+            }
+            println!("{}", demo.wait_degraded("UpgradeStopped", bad.why)?);
+            ensure!(watch.of_image(bad.image)?.len() == 1);
+            demo.patch(&json!({ "image": NEXT, "version": "0.2.0" }))?;
+            demo.wait_ready()
+        })?;
+        let good = watch.of_image(NEXT)?;
+        for member in demo.members()?.values() {
+            ensure!(good.contains(&member.uid), "not seen: {member:?}");
+        }
+        let ran = watch.of_image(bad.image)?;
+        ensure!(ran.len() == 1, "{ran:?} had {}", bad.image);
+    }
+    Ok(())
+}
+
+/// An image with another build of the member.
+fn load_image(name: &str, variant: &str, fault: Option<&str>) -> Result<()> {
+    let variants = Path::new(env!("CARGO_BIN_EXE_quorate-xtask")).with_file_name("variants");
+    let binary = variants.join(variant).join("quorate-raft-cluster");
+    let binary = format!("quorate-raft-cluster={}", binary.display());
+    let fault = fault.map(|fault| format!("--env=BROKEN_BUILD={fault}"));
+    let mut arguments = vec!["image", "--no-build", "--tag", name, "--bin", &binary];
+    arguments.extend(fault.as_deref());
+    run(xtask(&arguments)).map(drop)
+}
