@@ -19,7 +19,7 @@ mod operator;
 mod requests;
 mod settings;
 
-pub use operator::run;
+pub use operator::{run, run_with};
 pub use settings::{LogFormat, Settings};
 
 /// Who writes the objects, in their managed fields (server-side apply): one name per writer.

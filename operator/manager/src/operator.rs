@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures::{FutureExt, Stream, StreamExt, future, stream};
+use http::{Request, Response};
 use kube::Client;
 use kube::api::{ApiResource, DynamicObject};
-use kube::client::ClientBuilder;
+use kube::client::{Body, ClientBuilder, DynBody};
 use kube::runtime::controller::{self, Action, Config, applier};
 use kube::runtime::reflector::{ObjectRef, Store};
 use quorate_engine::{Failure, Key, Memory, Round, reconcile};
@@ -19,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tower::{BoxError, Service};
 
 use crate::caches::{Caches, Touched, resources};
 use crate::election::Election;
@@ -46,6 +48,21 @@ const DRAIN: Duration = Duration::from_secs(15);
 /// # Errors
 /// When it cannot begin, or has lost the lease: then another operator works, and this process must end.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let config = kube::Config::infer()
+        .await
+        .context("no cluster: set KUBECONFIG, or run as a pod with a ServiceAccount")?;
+    run_with(settings, ClientBuilder::try_from(config)?).await
+}
+
+/// As [`run`], on an API server that is reached through layers of the caller's own.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with<S>(settings: Settings, client: ClientBuilder<S>) -> anyhow::Result<()>
+where
+    S: Service<Request<Body>, Response = Response<Box<DynBody>>, Error = BoxError> + Send + 'static,
+    S::Future: Send + 'static,
+{
     let metrics = Metrics::new()?;
     let (alive, looked) = watch::channel(None);
     let health = Health {
@@ -55,12 +72,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("--listen {}", settings.listen))?;
-    let config = kube::Config::infer()
-        .await
-        .context("no cluster: set KUBECONFIG, or run as a pod with a ServiceAccount")?;
-    let client = ClientBuilder::try_from(config)?
-        .with_layer(&Counted(metrics.clone()))
-        .build();
+    let client = client.with_layer(&Counted(metrics.clone())).build();
     let stop = on_signal()?;
     tokio::select! {
         served = health.serve(listener) => served,
