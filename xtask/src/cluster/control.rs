@@ -188,6 +188,9 @@ fn controller_manager(place: &Place) -> Vec<String> {
         "--node-monitor-period=2s".into(),
         // Half of the default: tests wait for it.
         "--node-monitor-grace-period=20s".into(),
+        // The default of 20 a second would be all that a test of hundreds of pods sees.
+        "--kube-api-qps=200".into(),
+        "--kube-api-burst=400".into(),
     ]);
     arguments
 }
