@@ -1,7 +1,7 @@
 //! What the API server's audit log says: of the operator that it was denied nothing, that it uses every right it has, and
 //! that nobody else writes its objects; of evictions how they were answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -65,6 +65,23 @@ pub fn evictions(cluster: &Cluster, pod: &str) -> Result<Vec<i64>> {
     Ok(codes
         .filter_map(|entry| entry["responseStatus"]["code"].as_i64())
         .collect())
+}
+
+/// How many mutating requests each client made, but for those of leases and events, by the name that it gave itself.
+pub fn mutations_by_agent(cluster: &Cluster) -> Result<BTreeMap<String, usize>> {
+    let mut counts = BTreeMap::new();
+    for entry in entries(cluster)? {
+        let verb = entry["verb"].as_str().unwrap_or_default();
+        let is_read = ["get", "list", "watch"].contains(&verb);
+        let resource = entry["objectRef"]["resource"].as_str().unwrap_or_default();
+        if is_read || ["leases", "events"].contains(&resource) {
+            continue;
+        }
+        if let Some(agent) = entry["userAgent"].as_str() {
+            *counts.entry(agent.to_owned()).or_default() += 1;
+        }
+    }
+    Ok(counts)
 }
 
 /// The operator was denied nothing, and uses all that it may.

@@ -73,7 +73,23 @@ impl Drop for Cluster {
 impl Cluster {
     /// Starts one; kubectl works in this namespace.
     pub fn up(namespace: &'static str) -> Result<Self> {
-        let said = run(cluster(&["up"]))?;
+        Self::up_with(namespace, &[])
+    }
+
+    /// Starts one for simulated pods: nobody places pods, nothing runs on its nodes, and the CRDs are there.
+    pub fn without_nodes() -> Result<Self> {
+        let it = Self::up_with("default", &["--scheduler", "/bin/true"])?;
+        for node in ["node1", "node2", "node3"] {
+            run(cluster(&["kill", node]))?;
+        }
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
+        it.kubectl(&["apply", "--server-side", "-f", crds])?;
+        it.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
+        Ok(it)
+    }
+
+    fn up_with(namespace: &'static str, arguments: &[&str]) -> Result<Self> {
+        let said = run(cluster(&[&["up"], arguments].concat()))?;
         let value = |before: &str, after: &str| -> Result<PathBuf> {
             let line = said.lines().find_map(|line| line.strip_prefix(before));
             let value = line.and_then(|line| line.strip_suffix(after));
