@@ -52,6 +52,9 @@ pub(crate) fn target<'a>(
         (Some(_), Some(_)) => bail!("write KIND NAME or KIND/NAME, not both"),
         (None, name) => (kind, name),
     };
+    if name.is_some_and(|name| name.contains('/')) {
+        bail!("no name has a `/`: write KIND/NAME, and name the namespace with -n");
+    }
     let known = || {
         resource_types()
             .iter()

@@ -175,7 +175,7 @@ async fn tell<H: Host>(host: &mut H, memory: &mut Memory, events: &[Event], refu
     }
     for refused in memory.news(refusals) {
         let event = Event {
-            warning: true,
+            warning: refused.refusal.needs_attention(),
             reason: refused.refusal.name(),
             message: refused.message,
         };

@@ -178,6 +178,12 @@ pub fn audit(object: &Value) -> Audit {
     };
     let mut audit = Audit::default();
     walk(rules, String::new(), object, &mut audit);
+    let pod = &object["spec"]["template"]["spec"];
+    for more in pod["containers"].as_array().into_iter().flatten().skip(1) {
+        let name = more["name"].as_str().unwrap_or_default();
+        let path = format!("spec.template.spec.containers.{name} (it runs one program per pod)");
+        audit.unknown.insert(path);
+    }
     audit
 }
 

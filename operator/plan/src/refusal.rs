@@ -73,4 +73,24 @@ impl Refusal {
             Refusal::RestartBlocked => "RestartBlocked",
         }
     }
+
+    /// Whether it may last until somebody acts: what passes by itself, or was asked for, is told as an everyday event.
+    pub fn needs_attention(self) -> bool {
+        match self {
+            Refusal::ForeignClaim
+            | Refusal::GroupKnown
+            | Refusal::NoLeader
+            | Refusal::QuorumAtRisk
+            | Refusal::RestartBlocked => true,
+            Refusal::CachesBehind
+            | Refusal::Paused
+            | Refusal::MemberSilent
+            | Refusal::ChangeInFlight
+            | Refusal::LeaderInPlace
+            | Refusal::LearnerBehind
+            | Refusal::RepairFirst
+            | Refusal::PreviousNotReady
+            | Refusal::UpgradeFirst => false,
+        }
+    }
 }

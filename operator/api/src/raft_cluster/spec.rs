@@ -67,16 +67,25 @@ pub const LIMITS_ARE_POSITIVE: Rule = (
 pub const LIMITS_ARE_BOUNDED: Rule = (
     "self.maxKeyBytes <= 32768 && self.maxValueBytes <= 8388608 && self.maxBatchBytes <= 8388608 && self.maxBatchOperations <= 10000 \
      && self.maxPageEntries <= 100000 && self.maxPendingBytes <= 4294967295 && self.maxConnections <= 1048576 \
-     && self.requestTimeoutMs <= 600000 && self.freeSpaceReserveBytes <= 1099511627776",
+     && self.requestTimeoutMs <= 600000",
     "limits can be at most: maxKeyBytes 32768, maxValueBytes and maxBatchBytes 8388608 (8 MiB), maxBatchOperations 10000, \
-     maxPageEntries 100000, maxPendingBytes 4294967295, maxConnections 1048576, requestTimeoutMs 600000 (10 minutes), \
-     freeSpaceReserveBytes 1099511627776 (1 TiB)",
+     maxPageEntries 100000, maxPendingBytes 4294967295, maxConnections 1048576, requestTimeoutMs 600000 (10 minutes)",
 );
 
 /// Else the largest request that is allowed could never be written.
 pub const A_REQUEST_FITS_THE_QUEUE: Rule = (
     "self.maxPendingBytes >= self.maxValueBytes && self.maxPendingBytes >= self.maxBatchBytes",
     "limits.maxPendingBytes must be at least maxValueBytes and maxBatchBytes, or the largest request could never be written",
+);
+
+/// A log that is due to be cut, the snapshot that cuts it and the reserve are on the disk at once: else members refuse
+/// writes for ever. As fractions, since a sum of any two integers may be none; a size that is none is told elsewhere.
+pub const THE_LOG_FITS: Rule = (
+    "!isQuantity(self.storage.size) || quantity(self.storage.size).compareTo(quantity('512Mi')) < 0 \
+     || quantity(self.storage.size).asApproximateFloat() \
+     >= double(self.limits.freeSpaceReserveBytes) + 2.0 * double(self.snapshots.compactAfterBytes)",
+    "storage.size must hold limits.freeSpaceReserveBytes and twice snapshots.compactAfterBytes (the log and a snapshot), \
+     or members would refuse every write: raise the one or lower the others",
 );
 
 /// A shorter session would end between two writes, a longer one outlives every client.
@@ -114,7 +123,7 @@ pub const SESSION_LIFETIME_IN_RANGE: Rule = (
     printcolumn(name = "Endpoints", type_ = "string", json_path = ".status.endpoints.client", priority = "1")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = TLS_IS_FIXED)]
+#[x_kube(validation = TLS_IS_FIXED, validation = THE_LOG_FITS)]
 pub struct RaftClusterSpec {
     /// How many members vote: 3 bear the loss of one, 5 of two, 7 of three; 1 bears none.
     #[serde(default = "default_members")]

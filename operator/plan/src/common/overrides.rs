@@ -23,6 +23,8 @@ const PROBES: &str = "the operator counts on its own probes";
 const START: &str = "the operator starts the members; add another container for your own programs";
 const OWN_LABEL: &str = "labels and annotations of app.kubernetes.io and quorate.dev are the operator's: choose another prefix";
 const SET_LABEL: &str = "the StatefulSet's controller sets it on its pods";
+/// `tls` is there with certificates only.
+const OWN_VOLUMES: [&str; 4] = ["data", "config", "tmp", "tls"];
 const OWN_VOLUME: &str =
     "the operator mounts data, config, tmp and tls itself: choose another name";
 const OWN_MOUNT: &str = "the operator mounts something there, above or below: choose another path";
@@ -270,6 +272,7 @@ impl Overrides {
         }
         foreign_volumes(&given, faults);
         incomplete(&given, faults);
+        mounts(&given, faults);
         Self(template)
     }
 
@@ -400,6 +403,26 @@ fn incomplete(given: &Value, faults: &mut Faults) {
         if children(volume).all(|(field, _)| field == "name") {
             let words = format!("has no source: use one of {}", VOLUME_SOURCES.join(", "));
             faults.add(format!("{ROOT}.spec.volumes.{name}"), words);
+        }
+    }
+}
+
+/// A mount takes a volume by its name: the operator's own, or one of these.
+fn mounts(given: &Value, faults: &mut Faults) {
+    let spec = &given["spec"];
+    let given = children(&spec["volumes"]).map(|(name, _)| name);
+    let volumes: Vec<_> = OWN_VOLUMES.into_iter().chain(given).collect();
+    for list in ["containers", "initContainers"] {
+        for (container, fields) in children(&spec[list]) {
+            for (path, mount) in children(&fields["volumeMounts"]) {
+                let name = mount["name"].as_str().unwrap_or_default();
+                if !name.is_empty() && !volumes.contains(&name) {
+                    faults.add(
+                        format!("{ROOT}.spec.{list}.{container}.volumeMounts.{path}.name"),
+                        format!("there is no volume `{name}`: add it to {ROOT}.spec.volumes"),
+                    );
+                }
+            }
         }
     }
 }

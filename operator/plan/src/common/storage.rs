@@ -10,7 +10,8 @@ use quorate_api::{Storage, fragment_rules as rules, quantity};
 use super::check::{Checked, Faults, is_dns_subdomain};
 use super::identity::{Identity, OWNER_UID};
 
-const LEAST: u128 = 512 * 1024 * 1024;
+/// The least size that is taken, in bytes.
+pub(crate) const LEAST: u128 = 512 * 1024 * 1024;
 
 /// Checks `spec.storage`.
 pub(crate) fn checked(storage: &Storage, faults: &mut Faults) -> Checked<Storage> {

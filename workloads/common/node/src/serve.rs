@@ -359,6 +359,20 @@ mod tests {
                 assert!(problem.detail.contains(word), "{problem:?}");
             }
         }
+        for asked_before in [false, true] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            if asked_before {
+                assert!(ask(&mut stream).await.ends_with("hello"));
+            }
+            for part in ["HE", "AD / HTTP/1.1\r\n: no name\r\n\r\n"] {
+                stream.write_all(part.as_bytes()).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+            assert!(answer.ends_with("\r\n\r\n"), "HEAD has no body: {answer}");
+        }
     }
 
     #[tokio::test]

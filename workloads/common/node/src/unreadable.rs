@@ -21,6 +21,7 @@ use crate::problem::Refusal;
 /// Whoever is still sending when the connection closes loses the answer, so the rest is read; so long, and no longer.
 const LINGER: Duration = Duration::from_secs(2);
 const EMPTY: &[u8] = b"content-length: 0\r\n";
+const HEAD: &[u8] = b"HEAD ";
 
 /// Whose turn it is on one connection: the service's, or hyper's.
 #[derive(Clone, Debug, Default)]
@@ -45,10 +46,9 @@ impl Turn {
         Answering(self.clone())
     }
 
-    fn flushed(&self) {
-        if !self.0.now.load(SeqCst) {
-            self.0.since_flush.store(false, SeqCst);
-        }
+    /// Whether an answer of the service's was just finished.
+    fn flushed(&self) -> bool {
+        !self.0.now.load(SeqCst) && self.0.since_flush.swap(false, SeqCst)
     }
 }
 
@@ -100,6 +100,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Answered<B> {
 pub struct Explained<C> {
     conn: C,
     turn: Turn,
+    /// How the next head begins, as far as [`HEAD`] is long: an answer to HEAD has no body, whoever gives it.
+    begins: Vec<u8>,
     /// What is still to be written in place of an answer of hyper's.
     instead: Vec<u8>,
     lingering: Option<Pin<Box<Sleep>>>,
@@ -111,6 +113,7 @@ impl<C> Explained<C> {
         Self {
             conn,
             turn,
+            begins: Vec::new(),
             instead: Vec::new(),
             lingering: None,
         }
@@ -118,7 +121,7 @@ impl<C> Explained<C> {
 
     /// Takes the bytes over if they are an answer of hyper's own.
     fn take(&mut self, bytes: &[u8]) -> bool {
-        if self.turn.0.since_flush.load(SeqCst) {
+        if self.turn.0.since_flush.load(SeqCst) || self.begins == HEAD {
             return false;
         }
         let Some(instead) = explain(bytes) else {
@@ -188,7 +191,13 @@ impl<C: AsyncRead + Unpin> AsyncRead for Explained<C> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().conn).poll_read(cx, buf)
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.conn).poll_read(cx, buf))?;
+        let missing = HEAD.len() - this.begins.len();
+        this.begins
+            .extend(buf.filled()[before..].iter().take(missing));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -229,7 +238,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<C> {
         let this = self.get_mut();
         ready!(this.poll_instead(cx))?;
         ready!(Pin::new(&mut this.conn).poll_flush(cx))?;
-        this.turn.flushed();
+        if this.turn.flushed() {
+            this.begins.clear();
+        }
         Poll::Ready(Ok(()))
     }
 

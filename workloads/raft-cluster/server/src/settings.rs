@@ -177,10 +177,10 @@ impl MemberSettings {
         if self.heartbeat_interval_ms == 0 {
             faults.add("heartbeat_interval_ms", "must be at least 1");
         }
-        if self.election_timeout_ms < self.heartbeat_interval_ms.saturating_mul(3) {
+        if self.election_timeout_ms < self.heartbeat_interval_ms.saturating_mul(5) {
             faults.add(
                 "election_timeout_ms",
-                format_args!("must be at least 3 times the heartbeat interval of {} ms: one lost heartbeat must not depose a leader", self.heartbeat_interval_ms),
+                format_args!("must be at least 5 times the heartbeat interval of {} ms: one lost heartbeat must not depose a leader", self.heartbeat_interval_ms),
             );
         }
         if !SESSION_LIFETIMES_MS.contains(&self.session_lifetime_ms) {
@@ -335,8 +335,8 @@ mod tests {
             (&["--admin-port=7070"], "--admin-port"),
             (&["--client-port=0"], "must not be 0"),
             (
-                &["--election-timeout-ms=200"],
-                "3 times the heartbeat interval of 100 ms",
+                &["--election-timeout-ms=499"],
+                "5 times the heartbeat interval of 100 ms",
             ),
             (&["--keep-entries=20000"], "--keep-entries"),
             (&["--max-pending-bytes=5"], "--max-pending-bytes"),

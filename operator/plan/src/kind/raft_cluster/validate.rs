@@ -115,6 +115,14 @@ pub fn validate(resource: &RaftCluster, env: &Env) -> Result<ValidRaftCluster, V
         pods: pods::checked(&spec.pods, &mut faults),
         overrides: Overrides::checked(spec.pod_overrides.as_ref(), &mut faults),
     };
+    let reserve = u128::try_from(spec.limits.free_space_reserve_bytes).unwrap_or(0);
+    let log = u128::try_from(spec.snapshots.compact_after_bytes).unwrap_or(0);
+    let size = api::quantity::whole(&spec.storage.size);
+    faults.demand(
+        size.is_none_or(|size| size < storage::LEAST || size >= reserve + 2 * log),
+        "spec.storage.size",
+        api::THE_LOG_FITS,
+    );
     faults.unless_any(valid)
 }
 
@@ -225,11 +233,6 @@ fn limits(limits: &api::Limits, faults: &mut Faults) -> Checked<api::Limits> {
         limits.free_space_reserve_bytes >= 0,
         "spec.limits.freeSpaceReserveBytes",
         api::LIMITS_ARE_POSITIVE,
-    );
-    faults.demand(
-        limits.free_space_reserve_bytes <= 1 << 40,
-        "spec.limits.freeSpaceReserveBytes",
-        api::LIMITS_ARE_BOUNDED,
     );
     let fits = limits.max_pending_bytes >= limits.max_value_bytes.max(limits.max_batch_bytes);
     faults.demand(
