@@ -40,8 +40,8 @@ pub struct Report {
     took: Duration,
     latency_us: Histogram<u64>,
     failed: u64,
-    server_cpu: Duration,
-    rss_max_bytes: u64,
+    /// Of the members, where their processes are known: CPU of all, and the largest RSS in bytes.
+    used: Option<(Duration, u64)>,
 }
 
 const KEYS: u64 = 10_000;
@@ -64,7 +64,7 @@ impl Load {
         tokio::time::sleep_until(start.into()).await;
         let cpu_before = usage::cpu(pids)?;
         tokio::time::sleep_until(end.into()).await;
-        let server_cpu = usage::cpu(pids)?.saturating_sub(cpu_before);
+        let used = usage::cpu(pids)?.saturating_sub(cpu_before);
         let mut latency_us = Histogram::new(3)?;
         let mut failed = 0;
         for task in tasks {
@@ -77,8 +77,10 @@ impl Load {
             took: time,
             latency_us,
             failed,
-            server_cpu,
-            rss_max_bytes: usage::rss_max(pids)?,
+            used: match pids {
+                [] => None,
+                pids => Some((used, usage::rss_max(pids)?)),
+            },
         })
     }
 
@@ -187,13 +189,18 @@ impl Report {
     /// One line of the report: CPU is the three members' together, RSS the largest of them.
     pub fn line(&self) -> String {
         let ms = |q| self.latency_us.value_at_quantile(q) as f64 / 1000.0;
-        let cpu = self.server_cpu.as_secs_f64() * 1e6 / (self.latency_us.len().max(1) as f64);
+        let per_answer = 1e6 / (self.latency_us.len().max(1) as f64);
+        let [cpu, rss] = match self.used {
+            Some((cpu, rss)) => [cpu.as_secs_f64() * per_answer, rss as f64 / 1e6]
+                .map(|figure| format!("{figure:.1}")),
+            None => ["-", "-"].map(str::to_owned),
+        };
         let pace = match self.load.pace {
             Pace::Closed => "closed".to_owned(),
             Pace::Open { per_second } => format!("{per_second:.0}/s"),
         };
         format!(
-            "{:<6} {:<7} {:>7} {:>9.0} {:>8.2} {:>8.2} {:>8.2} {:>11.1} {:>9.1} {:>6}",
+            "{:<6} {:<7} {:>7} {:>9.0} {:>8.2} {:>8.2} {:>8.2} {:>11} {:>9} {:>6}",
             if self.load.write { "write" } else { "read" },
             pace,
             self.load.clients,
@@ -202,7 +209,7 @@ impl Report {
             ms(0.99),
             self.latency_us.max() as f64 / 1000.0,
             cpu,
-            self.rss_max_bytes as f64 / 1e6,
+            rss,
             self.failed
         )
     }

@@ -51,6 +51,9 @@ pub struct Options {
     /// How many times the leader is killed.
     #[arg(long, default_value_t = 20)]
     failovers: usize,
+    /// Measures members that run already, at these URLs for clients, and neither kills nor looks into them.
+    #[arg(long, value_name = "URL,...", value_delimiter = ',')]
+    endpoints: Vec<String>,
     /// Where the report goes as well.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -101,15 +104,34 @@ fn raft_cluster(
         options.value_bytes
     ))?;
     out.line(&probe::fsync(folder.path(), "before")?)?;
-    let resource = root.join("examples/raft-cluster.yaml");
-    let up = Up::start(
-        &release.join("quorate"),
-        &folder.path().join("s"),
-        &["-f", resource.to_str().context("a path in UTF-8")?],
-    )?;
-    up.wait_ready(KIND, NAME, DEADLINE)?;
-    let endpoints = up.endpoints(KIND, NAME)?;
-    let pids: Vec<i32> = up.members()?.iter().map(|m| m.pid).collect();
+    if options.endpoints.is_empty() {
+        let resource = root.join("examples/raft-cluster.yaml");
+        let up = Up::start(
+            &release.join("quorate"),
+            &folder.path().join("s"),
+            &["-f", resource.to_str().context("a path in UTF-8")?],
+        )?;
+        up.wait_ready(KIND, NAME, DEADLINE)?;
+        let endpoints = up.endpoints(KIND, NAME)?;
+        let pids: Vec<i32> = up.members()?.iter().map(|m| m.pid).collect();
+        loops(options, &endpoints, &pids, runtime, &mut out)?;
+        out.line(&commits(&up)?)?;
+        failovers(options.failovers, &up, runtime, &mut out)?;
+    } else {
+        loops(options, &options.endpoints, &[], runtime, &mut out)?;
+    }
+    out.line(&probe::fsync(folder.path(), "after")?)?;
+    Ok(out.0)
+}
+
+/// Writes, then reads, by each number of clients.
+fn loops(
+    options: &Options,
+    endpoints: &[String],
+    pids: &[i32],
+    runtime: &tokio::runtime::Runtime,
+    out: &mut Out,
+) -> Result<()> {
     out.line(&Report::header())?;
     for write in [true, false] {
         for clients in &options.clients {
@@ -121,7 +143,7 @@ fn raft_cluster(
                     pace,
                 };
                 let time = Duration::from_secs(options.seconds);
-                let report = runtime.block_on(load.run(&endpoints, &pids, time))?;
+                let report = runtime.block_on(load.run(endpoints, pids, time))?;
                 out.line(&report.line())?;
                 Ok(report.per_second())
             };
@@ -134,11 +156,7 @@ fn raft_cluster(
             }
         }
     }
-    out.line(&commits(&up)?)?;
-    failovers(options.failovers, &up, runtime, &mut out)?;
-    drop(up);
-    out.line(&probe::fsync(folder.path(), "after")?)?;
-    Ok(out.0)
+    Ok(())
 }
 
 /// The leader's own account, over the whole run: from appending an entry to knowing it committed.

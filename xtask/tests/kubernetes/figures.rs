@@ -1,11 +1,11 @@
-//! The time without writes over many runs. It measures, so CI leaves it out; as root, after `.ci/e2e` has built:
+//! The time without writes over many runs, and writes per second beside the embedded host. It measures, so CI leaves it out; as root, after `.ci/e2e` has built:
 //! `cargo test --release --locked --workspace --test kubernetes -- --ignored --nocapture`.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cluster::{Cluster, cluster as controlled, run, turn};
+use crate::cluster::{Cluster, cluster as controlled, run, turn, xtask};
 use crate::demo::Demo;
 use crate::install::{definitions_are_installed, path, the_operator_is_installed};
 use crate::losses::the_leader_is_deleted;
@@ -41,6 +41,15 @@ fn ten_runs_of_a_pods_deletion_and_a_nodes_loss() -> Result<()> {
         demo.wait_ready()?;
     }
     load.finish(&demo.endpoints()?)?;
+    // On the cluster and beside it, with the same machine to share.
+    let endpoints = demo.endpoints()?.join(",");
+    let bench = "bench raft-cluster --seconds 5 --clients 1,100 --failovers 0";
+    let bench: Vec<_> = bench.split(' ').collect();
+    println!("through the cluster");
+    let through = ["--endpoints", endpoints.as_str()];
+    println!("{}", run(xtask(&[&bench[..], &through].concat()))?);
+    println!("on the embedded host");
+    println!("{}", run(xtask(&bench))?);
     tell("the leader's pod deleted", deleted);
     tell("the leader's node killed", lost);
     Ok(())

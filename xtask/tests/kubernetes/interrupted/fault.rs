@@ -17,8 +17,6 @@ use tower::{BoxError, Layer, Service};
 /// What becomes of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Fault {
-    /// It is not sent, and the operator hears of an error.
-    Unsent,
     /// It is carried out, and the operator hears of an error.
     Unanswered,
     /// It is not sent, since the operator's process ends before it.
@@ -41,7 +39,7 @@ impl Plan {
     /// How many mutating requests were made, and how many were sent.
     pub fn counted(&self) -> Result<(usize, usize)> {
         let made = tally(&self.tally)?;
-        let is_held_back = self.at > 0 && made >= self.at && self.fault != Fault::Unanswered;
+        let is_held_back = self.at > 0 && made >= self.at && self.fault == Fault::Exit;
         Ok((made, made - usize::from(is_held_back)))
     }
 }
@@ -115,7 +113,6 @@ where
         }
         match plan.fault {
             Fault::Exit => std::process::exit(0),
-            Fault::Unsent => async { Err("cut off before it was sent".into()) }.boxed(),
             Fault::Unanswered => {
                 let answer = self.inner.call(request);
                 async move {

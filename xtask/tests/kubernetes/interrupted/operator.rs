@@ -42,7 +42,8 @@ impl Drop for Operator {
 
 impl Operator {
     pub fn start(start: &Start) -> Result<Self> {
-        if start.plan.fault != Fault::Exit {
+        // One that no request ends need not be apart.
+        if start.plan.fault != Fault::Exit || start.plan.at == 0 {
             let start = start.clone();
             return Ok(Self::Here(tokio::spawn(async move { work(&start).await })));
         }
