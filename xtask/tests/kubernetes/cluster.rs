@@ -12,6 +12,9 @@ use serde_json::Value;
 /// Against hangs; what is waited for takes a fraction of it.
 const DEADLINE: Duration = Duration::from_secs(90);
 
+/// How an image gets into the nodes of a cluster that is not ours: a command, which gets an archive.
+const LOAD: &str = "QUORATE_LOAD";
+
 /// One cluster fits on a machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -55,7 +58,42 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Resul
     }
 }
 
-/// The running cluster; taken down when it is dropped.
+/// Whether KUBECONFIG names a cluster that is not ours: what needs the machine of its nodes is left out there, by name.
+pub fn skipped(step: &str) -> bool {
+    let is_foreign = foreign().is_some();
+    if is_foreign {
+        println!("skipped, since KUBECONFIG names a cluster of another machine: {step}");
+    }
+    is_foreign
+}
+
+fn foreign() -> Option<PathBuf> {
+    let kubeconfig = std::env::var_os("KUBECONFIG")?;
+    (!kubeconfig.is_empty()).then(|| kubeconfig.into())
+}
+
+/// Makes an image of the binaries that are built, and loads it into every node.
+pub fn load_image(arguments: &[&str]) -> Result<()> {
+    let make = [&["image", "--no-build"], arguments].concat();
+    if foreign().is_none() {
+        println!("{}", run(xtask(&make))?);
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let archive = folder.path().join("image.tar");
+    let archive = archive.to_str().context("a path in UTF-8")?;
+    run(xtask(
+        &[&make[..], &["--no-load", "--output", archive]].concat(),
+    ))?;
+    let load = std::env::var(LOAD).with_context(|| {
+        format!("set {LOAD} to what loads an archive into your nodes, as `kind load image-archive`")
+    })?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{load} \"$1\""), LOAD, archive]);
+    run(shell).map(drop)
+}
+
+/// The running cluster; taken down when it is dropped, unless it is not ours.
 pub struct Cluster {
     pub kubeconfig: PathBuf,
     kubectl: PathBuf,
@@ -64,6 +102,9 @@ pub struct Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if foreign().is_some() {
+            return;
+        }
         if let Err(error) = run(cluster(&["down"])) {
             eprintln!("the cluster may still be there: {error:#}");
         }
@@ -71,9 +112,27 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    /// Starts one; kubectl works in this namespace.
+    /// Starts one, or takes the one that KUBECONFIG names; kubectl works in this namespace.
     pub fn up(namespace: &'static str) -> Result<Self> {
-        Self::up_with(namespace, &[])
+        let Some(kubeconfig) = foreign() else {
+            return Self::up_with(namespace, &[]);
+        };
+        let it = Self {
+            kubeconfig,
+            kubectl: "kubectl".into(),
+            namespace,
+        };
+        // Before anything is put there: resources of other people are none of the tests' business.
+        let kinds = it.kubectl(&["api-resources", "-o", "name"])?;
+        let is_used = kinds.contains("raftclusters.quorate.dev")
+            && !it
+                .kubectl(&["get", "raftclusters", "-A", "-o", "name"])?
+                .is_empty();
+        ensure!(
+            !is_used,
+            "the cluster that KUBECONFIG names has RaftClusters"
+        );
+        Ok(it)
     }
 
     /// Starts one for simulated pods: nobody places pods, nothing runs on its nodes, and the CRDs are there.

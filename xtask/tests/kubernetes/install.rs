@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::cluster::{Cluster, run, xtask};
+use crate::cluster::{Cluster, load_image};
+use crate::demo::Demo;
 
 pub fn definitions_are_installed(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["apply", "--server-side", "-f", &path("crds")])?;
@@ -12,13 +13,25 @@ pub fn definitions_are_installed(cluster: &Cluster) -> Result<()> {
 }
 
 pub fn the_operator_is_installed(cluster: &Cluster) -> Result<()> {
-    println!("{}", run(xtask(&["image", "--no-build"]))?);
+    load_image(&[])?;
     let manifest = path("examples/operator.yaml");
     let rollout = "deployment/quorate-operator";
     let inside =
         |arguments: &[&str]| cluster.kubectl(&[&["-n", "quorate-system"], arguments].concat());
     inside(&["apply", "-f", &manifest])?;
     inside(&["rollout", "status", rollout, "--timeout=60s"])?;
+    Ok(())
+}
+
+/// The claims that the policy kept, the operator and the definitions: a cluster that is not ours is left as it was.
+pub fn all_is_uninstalled(demo: &Demo<'_>) -> Result<()> {
+    let cluster = demo.cluster;
+    cluster.kubectl(&["delete", "pvc", "-l", &demo.selector()])?;
+    cluster.kubectl(&["delete", "pod", "reader"])?;
+    let free = "pod-security.kubernetes.io/enforce-";
+    cluster.kubectl(&["label", "namespace", "default", free])?;
+    let [operator, definitions] = ["examples/operator.yaml", "crds"].map(path);
+    cluster.kubectl(&["delete", "-f", &operator, "-f", &definitions])?;
     Ok(())
 }
 

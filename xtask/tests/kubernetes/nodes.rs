@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, cluster as controlled, run, turn, wait, xtask};
+use crate::cluster::{Cluster, cluster as controlled, run, skipped, turn, wait, xtask};
 
 const NAMESPACE: &str = "quorate-test";
 const DNS: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 255, 1), 53);
@@ -154,6 +154,9 @@ fn resolve(name: &str) -> Result<Option<Ipv4Addr>> {
 #[test]
 fn a_cluster_runs_pods_survives_its_nodes_and_leaves_nothing_behind() -> Result<()> {
     let _turn = turn();
+    if skipped("our cluster itself") {
+        return Ok(());
+    }
     let before = Machine::look()?;
     let folder = tempfile::tempdir()?;
     let cluster = Cluster::up(NAMESPACE)?;

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 
 use crate::audit::{only_the_operator_writes, rights_are_the_least};
 use crate::certificates::an_authority_is_replaced_under_load;
-use crate::cluster::{Cluster, run, turn, wait, xtask};
-use crate::demo::{Demo, curl, kill_operators, leading_operator, wait_ended};
+use crate::cluster::{Cluster, load_image, skipped, turn, wait};
+use crate::demo::{Demo, curl, kill_operators, leading_operator, lease_holder, wait_ended};
 use crate::drain::a_drain_waits_for_the_member_that_lags;
-use crate::install::{definitions_are_installed, path, the_operator_is_installed};
+use crate::install::{
+    all_is_uninstalled, definitions_are_installed, path, the_operator_is_installed,
+};
 use crate::losses::{
     a_node_is_cut_off_and_healed, a_node_is_killed_and_restored,
     a_volume_is_lost_while_operators_are_killed, the_leader_is_deleted,
@@ -45,14 +47,20 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
 
     let load = demo.load()?;
     the_leader_is_deleted(&demo, &load)?;
-    a_node_is_cut_off_and_healed(&demo, &load)?;
-    a_node_is_killed_and_restored(&demo, &load)?;
-    a_drain_waits_for_the_member_that_lags(&demo, &load)?;
+    if !skipped("a node is cut off, killed and drained") {
+        a_node_is_cut_off_and_healed(&demo, &load)?;
+        a_node_is_killed_and_restored(&demo, &load)?;
+        a_drain_waits_for_the_member_that_lags(&demo, &load)?;
+    }
     it_scales_while_operators_are_killed(&demo, &load)?;
-    a_paused_operator_is_succeeded(&demo, &load)?;
+    if !skipped("an operator is paused") {
+        a_paused_operator_is_succeeded(&demo, &load)?;
+    }
     it_is_upgraded_while_operators_are_killed(&demo, &load)?;
     bad_images_stop_at_one(&demo, &load)?;
-    volumes_grow(&demo, &load)?;
+    if !skipped("volumes grow: not every class lets them") {
+        volumes_grow(&demo, &load)?;
+    }
     a_volume_is_lost_while_operators_are_killed(&demo, &load)?;
     drift_is_put_back(&demo, &load)?;
     demo.wait_ready()?;
@@ -61,8 +69,11 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
     what_keeps_pods_from_running_is_told(&cluster, folder.path())?;
     an_authority_is_replaced_under_load(&cluster, folder.path())?;
     it_goes_and_leaves_its_claims(&demo)?;
-    rights_are_the_least(&cluster)?;
-    only_the_operator_writes(&cluster, "demo", &[BY_HAND, COLLECTOR])
+    if !skipped("the audit log is read") {
+        rights_are_the_least(&cluster)?;
+        only_the_operator_writes(&cluster, "demo", &[BY_HAND, COLLECTOR])?;
+    }
+    all_is_uninstalled(&demo)
 }
 
 /// Every CEL rule and every immutable field, on the real API server.
@@ -145,14 +156,7 @@ fn the_example_serves(demo: &Demo<'_>) -> Result<()> {
 fn a_pod_reads_by_dns_name(demo: &Demo<'_>, folder: &Path) -> Result<()> {
     let image = "quorate.local/curl:1";
     let curl = "quorate-raft-cluster=/usr/bin/curl";
-    run(xtask(&[
-        "image",
-        "--no-build",
-        "--tag",
-        image,
-        "--bin",
-        curl,
-    ]))?;
+    load_image(&["--tag", image, "--bin", curl])?;
     let url = "http://demo-client.default.svc.cluster.local:7070/kv/bulk-1";
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "reader" },
@@ -248,7 +252,7 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
     ] {
         ensure!(events.contains(words), "no event says: {words}");
     }
-    let (operator, _) = leading_operator(cluster)?;
+    let operator = lease_holder(cluster)?;
     let metrics = format!("/api/v1/namespaces/quorate-system/pods/{operator}:8080/proxy/metrics");
     let metrics = cluster.kubectl(&["get", "--raw", &metrics])?;
     let drift = "quorate_operator_drift_total{drift=\"deleted\",object=\"Service\"} 1";

@@ -131,6 +131,11 @@ async fn replay(client: &Client, name: &str, trace: &Trace) -> Result<()> {
             .await?;
     }
     sets.delete(name, &DeleteParams::default()).await?;
+    let claims: Api<PersistentVolumeClaim> = real.api();
+    let its = ListParams::default().labels(&format!("set={name}"));
+    claims
+        .delete_collection(&DeleteParams::default(), &its)
+        .await?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use quorate_world::Load;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster::{run, xtask};
+use crate::cluster;
 use crate::demo::{Demo, kill_operators};
 
 const NEXT: &str = "quorate.local/quorate:next";
@@ -138,7 +138,7 @@ fn load_image(name: &str, variant: &str, fault: Option<&str>) -> Result<()> {
     let binary = variants.join(variant).join("quorate-raft-cluster");
     let binary = format!("quorate-raft-cluster={}", binary.display());
     let fault = fault.map(|fault| format!("--env=BROKEN_BUILD={fault}"));
-    let mut arguments = vec!["image", "--no-build", "--tag", name, "--bin", &binary];
+    let mut arguments = vec!["--tag", name, "--bin", &binary];
     arguments.extend(fault.as_deref());
-    run(xtask(&arguments)).map(drop)
+    cluster::load_image(&arguments)
 }

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::audit::mutations_by_agent;
-use crate::cluster::{Cluster, turn};
+use crate::cluster::{Cluster, skipped, turn};
 use crate::simulated::Kubelet;
 
 use fault::{Fault, Plan};
@@ -68,6 +68,11 @@ type Reached = Arc<Mutex<BTreeMap<(Fault, Operation), usize>>>;
 #[test]
 fn an_interrupted_operator_ends_in_the_same_state() -> Result<()> {
     let _turn = turn();
+    if skipped(
+        "every request of the operator fails once: the nodes are stopped, and pods simulated",
+    ) {
+        return Ok(());
+    }
     let cluster = Cluster::without_nodes()?;
     let folder = tempfile::tempdir()?;
     let counted = tokio::runtime::Runtime::new()?.block_on(all(&cluster, folder.path()))?;
