@@ -1,6 +1,6 @@
 //! What 200 RaftClusters cost the operator, on simulated pods: a measurement, which asserts no speed.
 //!
-//! `cargo test --release --test kubernetes -- --ignored --nocapture many` (as root; about four minutes).
+//! `cargo test --release --locked --workspace --test kubernetes -- --ignored --nocapture many` (as root; about four minutes).
 
 use std::collections::BTreeMap;
 use std::path::Path;
