@@ -1,9 +1,10 @@
 //! What the API server has, kept at hand by watches: every resource, and everything that was made for one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::SelectAll;
 use futures::{Stream, StreamExt, TryStreamExt, future};
@@ -15,6 +16,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use quorate_engine::Key;
@@ -30,14 +32,14 @@ pub(crate) type Touched = SelectAll<Pin<Box<dyn Stream<Item = Key> + Send>>>;
 /// The caches of what resources own.
 #[derive(Clone, Debug)]
 pub(crate) struct Caches {
-    pub stateful_sets: Store<StatefulSet>,
-    pub pods: Store<Pod>,
-    pub claims: Store<PersistentVolumeClaim>,
-    pub service_accounts: Store<ServiceAccount>,
-    pub config_maps: Store<ConfigMap>,
-    pub services: Store<Service>,
-    pub network_policies: Store<NetworkPolicy>,
-    pub budgets: Store<PodDisruptionBudget>,
+    pub stateful_sets: Cache<StatefulSet>,
+    pub pods: Cache<Pod>,
+    pub claims: Cache<PersistentVolumeClaim>,
+    pub service_accounts: Cache<ServiceAccount>,
+    pub config_maps: Cache<ConfigMap>,
+    pub services: Cache<Service>,
+    pub network_policies: Cache<NetworkPolicy>,
+    pub budgets: Cache<PodDisruptionBudget>,
 }
 
 impl Caches {
@@ -62,36 +64,36 @@ impl Caches {
     pub async fn filled(&self) {
         // A writer that is gone ends the operator elsewhere.
         let _ = futures::join!(
-            self.stateful_sets.wait_until_ready(),
-            self.pods.wait_until_ready(),
-            self.claims.wait_until_ready(),
-            self.service_accounts.wait_until_ready(),
-            self.config_maps.wait_until_ready(),
-            self.services.wait_until_ready(),
-            self.network_policies.wait_until_ready(),
-            self.budgets.wait_until_ready(),
+            self.stateful_sets.store.wait_until_ready(),
+            self.pods.store.wait_until_ready(),
+            self.claims.store.wait_until_ready(),
+            self.service_accounts.store.wait_until_ready(),
+            self.config_maps.store.wait_until_ready(),
+            self.services.store.wait_until_ready(),
+            self.network_policies.store.wait_until_ready(),
+            self.budgets.store.wait_until_ready(),
         );
     }
 
     /// The cached object of this kind and name, but for StatefulSets.
     pub fn object(&self, kind: &str, key: &Key) -> Option<Object> {
         match kind {
-            "ServiceAccount" => get(&self.service_accounts, key).map(Object::ServiceAccount),
-            "ConfigMap" => get(&self.config_maps, key).map(Object::ConfigMap),
-            "Service" => get(&self.services, key).map(Object::Service),
-            "NetworkPolicy" => get(&self.network_policies, key).map(Object::NetworkPolicy),
-            "PodDisruptionBudget" => get(&self.budgets, key).map(Object::PodDisruptionBudget),
+            "ServiceAccount" => self.service_accounts.get(key).map(Object::ServiceAccount),
+            "ConfigMap" => self.config_maps.get(key).map(Object::ConfigMap),
+            "Service" => self.services.get(key).map(Object::Service),
+            "NetworkPolicy" => self.network_policies.get(key).map(Object::NetworkPolicy),
+            "PodDisruptionBudget" => self.budgets.get(key).map(Object::PodDisruptionBudget),
             _ => None,
         }
     }
 
     /// Everything in the namespace that belongs to the instance of this name, but for StatefulSets.
     pub fn objects(&self, key: &Key) -> Vec<Object> {
-        let service_accounts = of(&self.service_accounts, key).map(Object::ServiceAccount);
-        let config_maps = of(&self.config_maps, key).map(Object::ConfigMap);
-        let services = of(&self.services, key).map(Object::Service);
-        let network_policies = of(&self.network_policies, key).map(Object::NetworkPolicy);
-        let budgets = of(&self.budgets, key).map(Object::PodDisruptionBudget);
+        let service_accounts = self.service_accounts.of(key).map(Object::ServiceAccount);
+        let config_maps = self.config_maps.of(key).map(Object::ConfigMap);
+        let services = self.services.of(key).map(Object::Service);
+        let network_policies = self.network_policies.of(key).map(Object::NetworkPolicy);
+        let budgets = self.budgets.of(key).map(Object::PodDisruptionBudget);
         service_accounts
             .chain(config_maps)
             .chain(services)
@@ -101,26 +103,74 @@ impl Caches {
     }
 }
 
-/// The cached object of this name.
-fn get<K>(store: &Store<K>, key: &Key) -> Option<K>
-where
-    K: Resource<DynamicType = ()> + Clone,
-{
-    let at = ObjectRef::new(&key.name).within(&key.namespace);
-    store.get(&at).map(Arc::unwrap_or_clone)
+/// The objects of a kind. Those of an instance are found by an index: to look through all of them for each resource
+/// would take time with the square of their number.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache<K: Resource<DynamicType = ()> + 'static> {
+    store: Store<K>,
+    names: Arc<Mutex<Names>>,
 }
 
-/// The cached objects of an instance.
-pub(crate) fn of<K>(store: &Store<K>, key: &Key) -> impl Iterator<Item = K>
+impl<K> Cache<K>
 where
-    K: Resource<DynamicType = ()> + Clone,
+    K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    let found = store.state_filter(|object| {
-        let labels = object.meta().labels.as_ref();
-        object.meta().namespace.as_ref() == Some(&key.namespace)
-            && labels.and_then(|labels| labels.get(INSTANCE)) == Some(&key.name)
-    });
-    found.into_iter().map(Arc::unwrap_or_clone)
+    /// The object of this name.
+    fn get(&self, key: &Key) -> Option<K> {
+        let at = ObjectRef::new(&key.name).within(&key.namespace);
+        self.store.get(&at).map(Arc::unwrap_or_clone)
+    }
+
+    /// The objects of an instance.
+    pub fn of(&self, instance: &Key) -> impl Iterator<Item = K> {
+        let names = self.names().get(instance).cloned().unwrap_or_default();
+        let namespace = instance.namespace.clone();
+        let found = names.into_iter().filter_map(move |name| {
+            let namespace = namespace.clone();
+            self.get(&Key { namespace, name })
+        });
+        // One that was given to another instance is still in the index of the first.
+        found.filter(|object| key_of(object).as_ref() == Some(instance))
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the store, which has seen the event already. What a list begins to tell is known here before it is there:
+    /// when the store first says that it is filled, nothing may be missing.
+    fn index(&self, event: &Event<K>) {
+        let mut names = self.names();
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => add(&mut names, object),
+            Event::Delete(object) => {
+                if let Some((key, name)) = key_of(object).zip(object.meta().name.as_ref())
+                    && let Some(of_instance) = names.get_mut(&key)
+                {
+                    of_instance.remove(name);
+                    if of_instance.is_empty() {
+                        names.remove(&key);
+                    }
+                }
+            }
+            // What went while nobody watched is told by nothing but its absence.
+            Event::InitDone => {
+                names.clear();
+                for object in self.store.state() {
+                    add(&mut names, &*object);
+                }
+            }
+            Event::Init => {}
+        }
+    }
+}
+
+type Names = BTreeMap<Key, BTreeSet<String>>;
+
+fn add<K: Resource>(names: &mut Names, object: &K) {
+    if let Some((key, name)) = key_of(object).zip(object.meta().name.clone()) {
+        names.entry(key).or_default().insert(name);
+    }
 }
 
 /// The resource that an object was made for, by its labels.
@@ -131,7 +181,7 @@ fn key_of<K: Resource>(object: &K) -> Option<Key> {
     })
 }
 
-fn cache<K>(client: &Client, namespace: Option<&str>, touched: &mut Touched) -> Store<K>
+fn cache<K>(client: &Client, namespace: Option<&str>, touched: &mut Touched) -> Cache<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -146,11 +196,17 @@ where
         None => Api::all(client.clone()),
     };
     let (store, writer) = kube::runtime::reflector::store();
+    let cache = Cache {
+        store,
+        names: Arc::default(),
+    };
+    let index = cache.clone();
+    let config = watcher::Config::default().labels(OURS);
+    let watched = watch(api, config, writer, move |event| index.index(event));
     touched.push(Box::pin(
-        watch(api, watcher::Config::default().labels(OURS), writer)
-            .filter_map(|object| future::ready(key_of(&object))),
+        watched.filter_map(|object| future::ready(key_of(&object))),
     ));
-    store
+    cache
 }
 
 /// The cache of a kind's resources, and a stream of those that changed, which keeps it.
@@ -170,7 +226,7 @@ pub(crate) fn resources(
     };
     let writer = Writer::new(resource.clone());
     let store = writer.as_reader();
-    let changed = watch(api, watcher::Config::default(), writer).filter_map(|object| {
+    let changed = watch(api, watcher::Config::default(), writer, |_| {}).filter_map(|object| {
         future::ready(
             object
                 .metadata
@@ -192,8 +248,14 @@ pub(crate) fn api_resource(kind: &dyn AnyKind) -> ApiResource {
     )
 }
 
-/// Watches for ever: what breaks is told, and tried again after a while that grows.
-fn watch<K>(api: Api<K>, config: watcher::Config, writer: Writer<K>) -> impl Stream<Item = K> + Send
+/// Watches for ever: what breaks is told, and tried again after a while that grows. `seen` hears of each event once the
+/// store has it.
+fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    writer: Writer<K>,
+    seen: impl Fn(&Event<K>) + Send,
+) -> impl Stream<Item = K> + Send
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Debug + Clone + Eq + Hash + Send + Sync,
@@ -201,7 +263,70 @@ where
     watcher(api, config)
         .default_backoff()
         .reflect(writer)
+        .inspect_ok(seen)
         .touched_objects()
         .inspect_err(|error| tracing::warn!(%error, "a watch broke; it is begun again"))
         .filter_map(|touched| future::ready(touched.ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, instance: &str) -> Pod {
+        let labels = json!({ INSTANCE: instance });
+        let metadata = json!({ "namespace": "a", "name": name, "labels": labels });
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    fn key(name: &str) -> Key {
+        Key {
+            namespace: "a".into(),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn an_instance_has_what_the_store_has_of_it() {
+        let (store, mut writer) = reflector::store();
+        let cache = Cache {
+            store,
+            names: Arc::default(),
+        };
+        let mut see = |event| {
+            writer.apply_watcher_event(&event);
+            cache.index(&event);
+        };
+        let of = |instance| {
+            let found = cache.of(&key(instance));
+            found
+                .filter_map(|pod| pod.metadata.name)
+                .collect::<Vec<_>>()
+        };
+        see(Event::Init);
+        see(Event::InitApply(pod("x-0", "x")));
+        see(Event::InitApply(pod("y-0", "y")));
+        see(Event::InitDone);
+        see(Event::Apply(pod("x-1", "x")));
+        assert_eq!(
+            (of("x"), of("y")),
+            (vec!["x-0".into(), "x-1".into()], vec!["y-0".into()])
+        );
+        see(Event::Delete(pod("x-0", "x")));
+        see(Event::Apply(pod("y-0", "x")));
+        assert_eq!(
+            (of("x"), of("y")),
+            (vec!["x-1".into(), "y-0".into()], vec![])
+        );
+
+        // A new list: until its end the old holds, and what it does not name has gone.
+        see(Event::Init);
+        see(Event::InitApply(pod("x-2", "x")));
+        assert_eq!(of("x"), ["x-1", "y-0"]);
+        see(Event::InitDone);
+        assert_eq!((of("x"), of("y")), (vec!["x-2".into()], vec![]));
+    }
 }

@@ -18,7 +18,7 @@ use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 
 use crate::apply::{Ledger, failure};
-use crate::caches::{Caches, of};
+use crate::caches::Caches;
 use crate::denials::Denials;
 use crate::events::Reporter;
 use crate::members::{Admin, Status, identity};
@@ -224,8 +224,12 @@ impl Host for KubeHost {
         let uid = found.metadata.uid.clone().unwrap_or_default();
 
         let caches = &self.around.caches;
-        let stateful_sets =
-            named(of(&caches.stateful_sets, key).filter(|set| is_owned_by(&set.metadata, &uid)));
+        let stateful_sets = named(
+            caches
+                .stateful_sets
+                .of(key)
+                .filter(|set| is_owned_by(&set.metadata, &uid)),
+        );
         // While their StatefulSet is made anew, pods belong to the resource alone.
         let set_uids = stateful_sets
             .values()
@@ -235,8 +239,8 @@ impl Host for KubeHost {
             let mut named = pod.metadata.owner_references.iter().flatten();
             named.any(|owner| owners.contains(&owner.uid.as_str()))
         };
-        let pods = named(of(&caches.pods, key).filter(is_ours));
-        let claims = named(of(&caches.claims, key));
+        let pods = named(caches.pods.of(key).filter(is_ours));
+        let claims = named(caches.claims.of(key));
         let mut objects = caches.objects(key);
         objects.retain(|object| is_owned_by(object.metadata(), &uid));
         let members = self.around.members.of(&pods).await;
