@@ -27,7 +27,8 @@ pub fn the_operator_is_installed(cluster: &Cluster) -> Result<()> {
 pub fn all_is_uninstalled(demo: &Demo<'_>) -> Result<()> {
     let cluster = demo.cluster;
     cluster.kubectl(&["delete", "pvc", "-l", &demo.selector()])?;
-    cluster.kubectl(&["delete", "pod", "reader"])?;
+    // Where a node was drained it may have gone with the rest.
+    cluster.kubectl(&["delete", "pod", "reader", "--ignore-not-found"])?;
     let free = "pod-security.kubernetes.io/enforce-";
     cluster.kubectl(&["label", "namespace", "default", free])?;
     let [operator, definitions] = ["examples/operator.yaml", "crds"].map(path);
