@@ -19,6 +19,9 @@ use crate::OBJECTS;
 
 type Print = [u8; 32];
 
+/// What of an object's metadata changes by itself.
+const CHANGING: [&str; 3] = ["resourceVersion", "managedFields", "generation"];
+
 /// What our last application of an object was, and what it left.
 #[derive(Clone, Debug)]
 struct Left {
@@ -74,14 +77,27 @@ impl Ledger {
                 }
             },
             Some(living) => {
+                let seen = number(living.metadata().resource_version.as_deref());
+                let is_as_before =
+                    |before: &Left| before.wanted == wanted && before.version == seen;
+                // Almost always, and cheap to see.
+                if before.as_ref().is_some_and(is_as_before) {
+                    let drift = None;
+                    return Ok(Outcome {
+                        object: living,
+                        drift,
+                    });
+                }
                 let living_json = to_json(&living)?;
-                if let Some(before) = &before
+                if let Some(before) = self.0.get_mut(&(kind, name.clone()))
                     && before.wanted == wanted
                     && before.living == print(&living_json)
                 {
+                    before.version = version(&living_json);
+                    let drift = None;
                     return Ok(Outcome {
                         object: living,
-                        drift: None,
+                        drift,
                     });
                 }
                 let changed = api.change(owner, wanted_json, &living_json).await?;
@@ -239,7 +255,10 @@ fn to_json(object: &Object) -> Result<Value, Failure> {
 }
 
 fn version(object: &Value) -> u64 {
-    let version = object["metadata"]["resourceVersion"].as_str();
+    number(object["metadata"]["resourceVersion"].as_str())
+}
+
+fn number(version: Option<&str>) -> u64 {
     version
         .and_then(|version| version.parse().ok())
         .unwrap_or(0)
@@ -247,16 +266,19 @@ fn version(object: &Value) -> u64 {
 
 /// What an object says, without what changes by itself.
 fn print(object: &Value) -> Print {
-    let mut object = object.clone();
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-    }
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        for changing in ["resourceVersion", "managedFields", "generation"] {
-            metadata.remove(changing);
+    let mut hash = Sha256::new();
+    for (name, field) in object.as_object().into_iter().flatten() {
+        let is_metadata = name == "metadata";
+        for (inner, value) in field.as_object().into_iter().flatten() {
+            if name != "status" && !(is_metadata && CHANGING.contains(&inner.as_str())) {
+                hash.update(json!([name, inner, value]).to_string());
+            }
+        }
+        if !field.is_object() {
+            hash.update(json!([name, field]).to_string());
         }
     }
-    Sha256::digest(object.to_string()).into()
+    hash.finalize().into()
 }
 
 #[cfg(test)]

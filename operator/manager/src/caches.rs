@@ -1,6 +1,6 @@
 //! What the API server has, kept at hand by watches: every resource, and everything that was made for one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::pin::Pin;
@@ -48,14 +48,14 @@ impl Caches {
     pub fn keep(client: &Client, namespace: Option<&str>) -> (Self, Touched) {
         let mut touched = Touched::new();
         let caches = Self {
-            stateful_sets: cache(client, namespace, &mut touched),
-            pods: cache(client, namespace, &mut touched),
-            claims: cache(client, namespace, &mut touched),
-            service_accounts: cache(client, namespace, &mut touched),
-            config_maps: cache(client, namespace, &mut touched),
-            services: cache(client, namespace, &mut touched),
-            network_policies: cache(client, namespace, &mut touched),
-            budgets: cache(client, namespace, &mut touched),
+            stateful_sets: cache(client, namespace, |_| {}, &mut touched),
+            pods: cache(client, namespace, lean, &mut touched),
+            claims: cache(client, namespace, lean, &mut touched),
+            service_accounts: cache(client, namespace, |_| {}, &mut touched),
+            config_maps: cache(client, namespace, |_| {}, &mut touched),
+            services: cache(client, namespace, |_| {}, &mut touched),
+            network_policies: cache(client, namespace, |_| {}, &mut touched),
+            budgets: cache(client, namespace, |_| {}, &mut touched),
         };
         (caches, touched)
     }
@@ -123,13 +123,18 @@ where
 
     /// The objects of an instance.
     pub fn of(&self, instance: &Key) -> impl Iterator<Item = K> {
-        let names = self.names().get(instance).cloned().unwrap_or_default();
+        let names: Vec<_> = self
+            .names()
+            .range((instance.clone(), String::new())..)
+            .take_while(|(key, _)| key == instance)
+            .map(|(_, name)| name.clone())
+            .collect();
         let namespace = instance.namespace.clone();
         let found = names.into_iter().filter_map(move |name| {
             let namespace = namespace.clone();
             self.get(&Key { namespace, name })
         });
-        // One that was given to another instance is still in the index of the first.
+        // One that was given to another instance stays in the index of the first until the next list.
         found.filter(|object| key_of(object).as_ref() == Some(instance))
     }
 
@@ -142,35 +147,30 @@ where
     fn index(&self, event: &Event<K>) {
         let mut names = self.names();
         match event {
-            Event::Apply(object) | Event::InitApply(object) => add(&mut names, object),
+            Event::Apply(object) | Event::InitApply(object) => names.extend(entry(object)),
             Event::Delete(object) => {
-                if let Some((key, name)) = key_of(object).zip(object.meta().name.as_ref())
-                    && let Some(of_instance) = names.get_mut(&key)
-                {
-                    of_instance.remove(name);
-                    if of_instance.is_empty() {
-                        names.remove(&key);
-                    }
+                if let Some(entry) = entry(object) {
+                    names.remove(&entry);
                 }
             }
             // What went while nobody watched is told by nothing but its absence.
             Event::InitDone => {
-                names.clear();
-                for object in self.store.state() {
-                    add(&mut names, &*object);
-                }
+                let objects = self.store.state();
+                *names = objects
+                    .iter()
+                    .filter_map(|object| entry(&**object))
+                    .collect();
             }
             Event::Init => {}
         }
     }
 }
 
-type Names = BTreeMap<Key, BTreeSet<String>>;
+/// Instances, each with the name of an object of its.
+type Names = BTreeSet<(Key, String)>;
 
-fn add<K: Resource>(names: &mut Names, object: &K) {
-    if let Some((key, name)) = key_of(object).zip(object.meta().name.clone()) {
-        names.entry(key).or_default().insert(name);
-    }
+fn entry<K: Resource>(object: &K) -> Option<(Key, String)> {
+    key_of(object).zip(object.meta().name.clone())
 }
 
 /// The resource that an object was made for, by its labels.
@@ -181,7 +181,17 @@ fn key_of<K: Resource>(object: &K) -> Option<Key> {
     })
 }
 
-fn cache<K>(client: &Client, namespace: Option<&str>, touched: &mut Touched) -> Cache<K>
+/// Without who set which field: half of a pod, and asked for only of what we apply ourselves.
+fn lean<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+fn cache<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    trim: fn(&mut K),
+    touched: &mut Touched,
+) -> Cache<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -202,7 +212,7 @@ where
     };
     let index = cache.clone();
     let config = watcher::Config::default().labels(OURS);
-    let watched = watch(api, config, writer, move |event| index.index(event));
+    let watched = watch(api, config, writer, trim, move |event| index.index(event));
     touched.push(Box::pin(
         watched.filter_map(|object| future::ready(key_of(&object))),
     ));
@@ -226,15 +236,16 @@ pub(crate) fn resources(
     };
     let writer = Writer::new(resource.clone());
     let store = writer.as_reader();
-    let changed = watch(api, watcher::Config::default(), writer, |_| {}).filter_map(|object| {
-        future::ready(
-            object
-                .metadata
-                .namespace
-                .zip(object.metadata.name)
-                .map(|(namespace, name)| Key { namespace, name }),
-        )
-    });
+    let changed =
+        watch(api, watcher::Config::default(), writer, |_| {}, |_| {}).filter_map(|object| {
+            future::ready(
+                object
+                    .metadata
+                    .namespace
+                    .zip(object.metadata.name)
+                    .map(|(namespace, name)| Key { namespace, name }),
+            )
+        });
     (store, resource, changed)
 }
 
@@ -254,6 +265,7 @@ fn watch<K>(
     api: Api<K>,
     config: watcher::Config,
     writer: Writer<K>,
+    trim: fn(&mut K),
     seen: impl Fn(&Event<K>) + Send,
 ) -> impl Stream<Item = K> + Send
 where
@@ -262,6 +274,7 @@ where
 {
     watcher(api, config)
         .default_backoff()
+        .modify(trim)
         .reflect(writer)
         .inspect_ok(seen)
         .touched_objects()
@@ -301,10 +314,9 @@ mod tests {
             cache.index(&event);
         };
         let of = |instance| {
-            let found = cache.of(&key(instance));
-            found
-                .filter_map(|pod| pod.metadata.name)
-                .collect::<Vec<_>>()
+            let instance = key(instance);
+            let names = cache.of(&instance).map(|pod: Pod| pod.metadata.name);
+            names.flatten().collect::<Vec<_>>()
         };
         see(Event::Init);
         see(Event::InitApply(pod("x-0", "x")));

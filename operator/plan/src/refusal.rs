@@ -74,14 +74,14 @@ impl Refusal {
         }
     }
 
-    /// Whether it may last until somebody acts: what passes by itself, or was asked for, is told as an everyday event.
+    /// Whether somebody should look. What mostly passes by itself, or was asked for, is told as an everyday event: where
+    /// it lasts, the condition `Degraded` says why.
     pub fn needs_attention(self) -> bool {
         match self {
             Refusal::ForeignClaim
             | Refusal::GroupKnown
             | Refusal::NoLeader
-            | Refusal::QuorumAtRisk
-            | Refusal::RestartBlocked => true,
+            | Refusal::QuorumAtRisk => true,
             Refusal::CachesBehind
             | Refusal::Paused
             | Refusal::MemberSilent
@@ -90,7 +90,8 @@ impl Refusal {
             | Refusal::LearnerBehind
             | Refusal::RepairFirst
             | Refusal::PreviousNotReady
-            | Refusal::UpgradeFirst => false,
+            | Refusal::UpgradeFirst
+            | Refusal::RestartBlocked => false,
         }
     }
 }

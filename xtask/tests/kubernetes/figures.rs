@@ -1,14 +1,15 @@
-//! The time without writes over many runs, and writes per second beside the embedded host. It measures, so CI leaves it out; as root, after `.ci/e2e` has built:
-//! `cargo test --release --locked --workspace --test kubernetes -- --ignored --nocapture`.
+//! The time without writes over many runs, and writes per second beside the embedded host. It measures, so CI leaves
+//! it out; as root, after `.ci/e2e` has built:
+//! `cargo test --release --locked --workspace --test kubernetes -- --ignored --nocapture ten_runs`.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cluster::{Cluster, cluster as controlled, run, skipped, turn, xtask};
+use crate::cluster::{Cluster, run, skipped, turn, xtask};
 use crate::demo::Demo;
 use crate::install::{definitions_are_installed, path, the_operator_is_installed};
-use crate::losses::the_leader_is_deleted;
+use crate::losses::{a_node_is_killed_and_restored, the_leader_is_deleted};
 
 const RUNS: usize = 10;
 
@@ -35,13 +36,7 @@ fn ten_runs_of_a_pods_deletion_and_a_nodes_loss() -> Result<()> {
     }
     let mut lost = Vec::new();
     for _ in 0..RUNS {
-        let node = demo.members()?[&demo.leader()?].node.clone();
-        lost.push(demo.window(&load, "the leader's node killed", || {
-            run(controlled(&["kill", &node])).map(drop)
-        })?);
-        run(controlled(&["restore", &node]))?;
-        cluster.wait_node(&node, "True")?;
-        demo.wait_ready()?;
+        lost.push(a_node_is_killed_and_restored(&demo, &load)?);
     }
     load.finish(&demo.endpoints()?)?;
     // On the cluster and beside it, with the same machine to share.

@@ -29,29 +29,30 @@ pub fn the_leader_is_deleted(demo: &Demo<'_>, load: &Load) -> Result<Duration> {
 /// A cable pulled: the container runs on.
 pub fn a_node_is_cut_off_and_healed(demo: &Demo<'_>, load: &Load) -> Result<()> {
     let fault = "the leader's node cut off and healed";
-    let [before, after] = the_leaders_node_goes_and_returns(demo, load, fault, "cut", "heal")?;
+    let ([before, after], _) = the_leaders_node_goes_and_returns(demo, load, fault, "cut", "heal")?;
     ensure!(after.container == before.container, "{before:?} {after:?}");
     Ok(())
 }
 
 /// A power cut.
-pub fn a_node_is_killed_and_restored(demo: &Demo<'_>, load: &Load) -> Result<()> {
+pub fn a_node_is_killed_and_restored(demo: &Demo<'_>, load: &Load) -> Result<Duration> {
     let fault = "the leader's node killed and restored";
-    let [before, after] = the_leaders_node_goes_and_returns(demo, load, fault, "kill", "restore")?;
+    let ([before, after], without) =
+        the_leaders_node_goes_and_returns(demo, load, fault, "kill", "restore")?;
     ensure!(after.container != before.container, "{before:?} {after:?}");
-    Ok(())
+    Ok(without)
 }
 
-/// The member that led, before and after.
+/// The member that led, before and after; and the longest time without writes.
 fn the_leaders_node_goes_and_returns(
     demo: &Demo<'_>,
     load: &Load,
     fault: &str,
     harm: &str,
     mend: &str,
-) -> Result<[Member; 2]> {
+) -> Result<([Member; 2], Duration)> {
     let before = demo.members()?[&demo.leader()?].clone();
-    demo.window(load, fault, || {
+    let without = demo.window(load, fault, || {
         run(controlled(&[harm, &before.node]))?;
         demo.cluster.wait_node(&before.node, "Unknown")?;
         run(controlled(&[mend, &before.node]))?;
@@ -59,7 +60,7 @@ fn the_leaders_node_goes_and_returns(
     })?;
     demo.wait_ready()?;
     let after = demo.members()?[&before.pod].clone();
-    Ok([before, after])
+    Ok(([before, after], without))
 }
 
 /// The claim and its volume are gone: the member comes back as another one.

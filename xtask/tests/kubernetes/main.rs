@@ -1,6 +1,6 @@
 //! Quorate on a real Kubernetes: the cluster that `cargo xtask cluster` makes, and the operator on it.
 //!
-//! They need root, and a machine on which no such cluster runs.
+//! They need root and a machine on which no such cluster runs, or another cluster (docs/cluster.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod audit;

@@ -12,7 +12,7 @@ use super::check::Faults;
 
 const ROOT: &str = "spec.podOverrides";
 /// The operator's own container.
-const MEMBER: &str = "member";
+pub(crate) const MEMBER: &str = "member";
 const ADDRESS: &str = "members listen on their pod's own address";
 const IDENTITY: &str = "peers find a member by the name that the StatefulSet gives";
 const ACCOUNT: &str = "members have a ServiceAccount of their own, without rights";
@@ -23,8 +23,6 @@ const PROBES: &str = "the operator counts on its own probes";
 const START: &str = "the operator starts the members; add another container for your own programs";
 const OWN_LABEL: &str = "labels and annotations of app.kubernetes.io and quorate.dev are the operator's: choose another prefix";
 const SET_LABEL: &str = "the StatefulSet's controller sets it on its pods";
-/// `tls` is there with certificates only.
-const OWN_VOLUMES: [&str; 4] = ["data", "config", "tmp", "tls"];
 const OWN_VOLUME: &str =
     "the operator mounts data, config, tmp and tls itself: choose another name";
 const OWN_MOUNT: &str = "the operator mounts something there, above or below: choose another path";
@@ -252,7 +250,11 @@ pub struct Overrides(PodTemplateSpec);
 
 impl Overrides {
     /// Checks `spec.podOverrides`.
-    pub(crate) fn checked(overrides: Option<&PodOverrides>, faults: &mut Faults) -> Self {
+    pub(crate) fn checked(
+        overrides: Option<&PodOverrides>,
+        tls: bool,
+        faults: &mut Faults,
+    ) -> Self {
         let Some(PodOverrides(fields)) = overrides else {
             return Self::default();
         };
@@ -272,7 +274,7 @@ impl Overrides {
         }
         foreign_volumes(&given, faults);
         incomplete(&given, faults);
-        mounts(&given, faults);
+        mounts(&given, tls, faults);
         Self(template)
     }
 
@@ -389,7 +391,8 @@ fn places(path: &str) -> Vec<&str> {
     places
 }
 
-/// What a pod template cannot do without, which the API server would say only of the StatefulSet.
+/// What a pod template cannot do without, which the API server would say only of the StatefulSet; and a volume of
+/// nothing, which it takes for an empty folder that nobody asked for.
 fn incomplete(given: &Value, faults: &mut Faults) {
     let spec = &given["spec"];
     for list in ["containers", "initContainers"] {
@@ -408,10 +411,13 @@ fn incomplete(given: &Value, faults: &mut Faults) {
 }
 
 /// A mount takes a volume by its name: the operator's own, or one of these.
-fn mounts(given: &Value, faults: &mut Faults) {
+fn mounts(given: &Value, tls: bool, faults: &mut Faults) {
     let spec = &given["spec"];
     let given = children(&spec["volumes"]).map(|(name, _)| name);
-    let volumes: Vec<_> = OWN_VOLUMES.into_iter().chain(given).collect();
+    let own = ["data", "config", "tmp"]
+        .into_iter()
+        .chain(tls.then_some("tls"));
+    let volumes: Vec<_> = own.chain(given).collect();
     for list in ["containers", "initContainers"] {
         for (container, fields) in children(&spec[list]) {
             for (path, mount) in children(&fields["volumeMounts"]) {

@@ -93,7 +93,7 @@ impl Publisher {
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Arc<NodeStatus>>) {
         let status = NodeStatus::of(node);
-        // Whoever replaces the disk takes away what could be looked at: the log keeps what was wrong with it.
+        // Whoever replaces the disk takes away what could be looked at: the log says what was wrong with it.
         if status.state == MemberState::Damaged {
             let reason = status.reason.as_deref().unwrap_or("");
             tracing::error!(member = %status.id, reason, "the member's disk is damaged: it neither votes nor serves");

@@ -1,5 +1,5 @@
 //! What hyper refuses before it asks the service (a head that is malformed, or too large) it answers itself, with an
-//! empty body. Here such an answer becomes a problem, as every other refusal is.
+//! empty body. Here such an answer becomes a problem, as every other refusal is (but to HEAD, whose answers have none).
 //!
 //! hyper asks the service for every request that it can read, and reads the next head only after it has flushed the
 //! answer to the last. So what it writes while nobody has been asked since the last flush is its own.
@@ -121,7 +121,9 @@ impl<C> Explained<C> {
 
     /// Takes the bytes over if they are an answer of hyper's own.
     fn take(&mut self, bytes: &[u8]) -> bool {
-        if self.turn.0.since_flush.load(SeqCst) || self.begins == HEAD {
+        // Of a request that came in one piece with the last it is not known what it was: hyper's own answer fits any.
+        let may_have_body = self.begins.len() == HEAD.len() && self.begins != HEAD;
+        if self.turn.0.since_flush.load(SeqCst) || !may_have_body {
             return false;
         }
         let Some(instead) = explain(bytes) else {
@@ -195,8 +197,11 @@ impl<C: AsyncRead + Unpin> AsyncRead for Explained<C> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.conn).poll_read(cx, buf))?;
         let missing = HEAD.len() - this.begins.len();
-        this.begins
-            .extend(buf.filled()[before..].iter().take(missing));
+        let begins = buf.filled()[before..].iter();
+        // hyper passes over empty lines before a head.
+        let begins = begins.skip_while(|byte| this.begins.is_empty() && b"\r\n".contains(byte));
+        let begins: Vec<u8> = begins.take(missing).copied().collect();
+        this.begins.extend(begins);
         Poll::Ready(Ok(()))
     }
 }

@@ -180,7 +180,7 @@ impl MemberSettings {
         if self.election_timeout_ms < self.heartbeat_interval_ms.saturating_mul(5) {
             faults.add(
                 "election_timeout_ms",
-                format_args!("must be at least 5 times the heartbeat interval of {} ms: one lost heartbeat must not depose a leader", self.heartbeat_interval_ms),
+                format_args!("must be at least 5 times the heartbeat interval of {} ms: some may be lost or late, and no election may come of it", self.heartbeat_interval_ms),
             );
         }
         if !SESSION_LIFETIMES_MS.contains(&self.session_lifetime_ms) {

@@ -39,6 +39,8 @@ const LANES: usize = 6;
 const DEADLINE: Duration = Duration::from_secs(180);
 /// Longer than anything waits that is still under way.
 const SETTLES: Duration = Duration::from_secs(6);
+/// So many end in one operation at most: the one that is to, and those that a busy machine keeps from their lease.
+const OPERATORS: usize = 4;
 /// No operation takes so many requests.
 const MOST: usize = 200;
 
@@ -232,6 +234,7 @@ impl Life {
         let begun = Instant::now();
         loop {
             if operator.has_ended().await? {
+                ensure!(plans.len() < OPERATORS, "operators end again and again");
                 // One that ended before its time is followed by one that is hit in its place.
                 let left = self.at.saturating_sub(made(&plans)?);
                 let (next, plan) = self.start(operation, left, plans.len()).await?;

@@ -67,7 +67,15 @@ impl Operator {
                 Ok(true)
             }
             Self::Here(_) => Ok(false),
-            Self::Apart(child) => Ok(child.try_wait()?.is_some()),
+            Self::Apart(child) => match child.try_wait()? {
+                Some(ended) => {
+                    if !ended.success() {
+                        println!("an operator ended: {ended}");
+                    }
+                    Ok(true)
+                }
+                None => Ok(false),
+            },
         }
     }
 

@@ -113,7 +113,7 @@ pub fn validate(resource: &RaftCluster, env: &Env) -> Result<ValidRaftCluster, V
         logging: logging(&spec.logging, &mut faults),
         paused: spec.paused,
         pods: pods::checked(&spec.pods, &mut faults),
-        overrides: Overrides::checked(spec.pod_overrides.as_ref(), &mut faults),
+        overrides: Overrides::checked(spec.pod_overrides.as_ref(), spec.tls.is_some(), &mut faults),
     };
     let reserve = u128::try_from(spec.limits.free_space_reserve_bytes).unwrap_or(0);
     let log = u128::try_from(spec.snapshots.compact_after_bytes).unwrap_or(0);

@@ -45,7 +45,7 @@ pub(super) fn check(disk: &dyn FileSystem, dir: &Path, last: u64) -> Result<Opti
     }
 }
 
-/// The file was there before anything was appended.
+/// What is said of a log that must have the file, and has not.
 pub(super) fn missing(dir: &Path) -> LogError {
     LogError::Corrupt {
         file: dir.join(NAME).display().to_string(),

@@ -33,13 +33,14 @@ pub(super) fn open(
         sizes.insert(*number, end);
         last = Some((*number, segment));
     }
+    // The file was there before anything was appended. Told before the tail is touched: what is refused stays as it is.
+    if newest.is_none() && last.as_ref().is_some_and(|(_, segment)| segment.is_used()) {
+        return Err(newest::missing(&dir));
+    }
     let (current, open) = match last {
         Some((number, segment)) => (number, segment.settle(sizes[&number], &mut recovered)?),
         None => (1, segment::make(&disk, &dir, &options, 1, 0, &[])?),
     };
-    if newest.is_none() && open.end > open.first {
-        return Err(newest::missing(&dir));
-    }
     if newest != Some(current) {
         newest::write(&*disk, &dir, current)?;
     }
@@ -230,6 +231,12 @@ impl Segment {
             at = next;
         }
         Ok(at)
+    }
+
+    /// Whether anything was ever appended behind the checkpoint, readable or not.
+    fn is_used(&self) -> bool {
+        let behind = self.bytes.iter().skip(self.first as usize);
+        behind.into_iter().any(|byte| *byte != 0)
     }
 
     /// The place of an intact frame after `at` that says the segment was durable beyond `at`.

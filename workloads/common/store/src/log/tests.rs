@@ -309,6 +309,19 @@ fn the_loss_of_that_file_with_all_segments_but_the_first_is_told() {
     assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
 }
 
+#[test]
+fn the_loss_of_that_file_is_told_where_the_only_batch_cannot_be_read() {
+    let disk = MemFs::default();
+    let (mut log, ..) = open(&disk).unwrap();
+    let first = log.end;
+    append(&mut log, &[b"one"]);
+    log.sync().unwrap();
+    disk.kill();
+    disk.remove(Path::new("log/newest")).unwrap();
+    disk.flip(&segment::path(Path::new(DIR), 1), first, 0);
+    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
+}
+
 /// A crash at any write, sync or rename of a roll, then another after more was acknowledged: all of it is there, and
 /// the segment's loss is told.
 #[test]

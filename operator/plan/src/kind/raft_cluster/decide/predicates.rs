@@ -3,6 +3,7 @@
 
 use quorate_wire::MemberState;
 
+use super::PATIENCE;
 use super::bootstrap::Founder;
 use super::marks;
 use super::view::{Lead, Member, View};
@@ -235,14 +236,19 @@ pub(super) fn may_renew(view: &View<'_>) -> Result<(), Refusing> {
     Ok(())
 }
 
-/// A pod may be replaced whose revision is given up: like any restart, but it is not waited for until it has caught up,
-/// which at that revision it may never have; and where its process does not start nobody goes without it. The revert of
-/// a broken upgrade must not wait for what only the revert brings back.
+/// A pod may be replaced whose revision is given up: like any restart, but once it had its time it is not waited for until
+/// it has caught up, which at that revision it may never have; and where its process does not start nobody goes without
+/// it. With somebody who leads, the revert of a broken upgrade does not wait for what only the revert brings back.
 pub(super) fn may_replace(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
     if member.does_not_start() {
         return Ok(());
     }
-    may_interrupt(view, member, &["Leader", "CatchingUp"])
+    let had_its_time = member.age(view.now).is_some_and(|age| age > PATIENCE);
+    let heedless: &[&str] = match had_its_time {
+        true => &["Leader", "CatchingUp"],
+        false => &["Leader"],
+    };
+    may_interrupt(view, member, heedless)
 }
 
 /// A member's disk may be deleted: it is no use to the group, and the others are a healthy quorum without it.

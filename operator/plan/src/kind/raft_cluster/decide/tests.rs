@@ -361,6 +361,27 @@ fn a_given_up_revision_that_cannot_catch_up_is_replaced_and_one_that_serves_othe
     let replaced = "replicas 3 partition 3, delete pod demo-2";
     assert_eq!(given_up("CatchingUp"), replaced);
     assert_eq!(given_up("SendingSnapshot"), "replicas 3 partition 3");
+
+    // One that was only just started may yet catch up.
+    let mut situation = Situation::formed(3);
+    situation.leave_behind(2);
+    situation.answer_unready(2, None, false);
+    situation.block(2, "CatchingUp");
+    situation.start_anew(2);
+    assert_eq!(situation.step(), "replicas 3 partition 3");
+}
+
+#[test]
+fn a_sidecar_that_does_not_start_keeps_nobody_from_voting() {
+    let mut situation = Situation::formed(3);
+    situation.break_before_revert(2);
+    situation.empty(1, "new");
+    let replaced = "replicas 3 partition 3, delete pod demo-2";
+    situation.set_partition(3);
+    situation.nobody_leads();
+    assert_eq!(situation.step(), replaced);
+    situation.name_container(2, "sidecar");
+    assert_eq!(situation.step(), "replicas 3 partition 3");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use quorate_wire::{
 
 use super::super::{RaftClusters, build};
 use super::marks;
+use crate::common::overrides::MEMBER;
 use crate::{Desired, OWNER_UID, Observed};
 
 /// The only group of a RaftCluster.
@@ -267,13 +268,15 @@ impl<'a> Member<'a> {
     pub fn does_not_start(&self) -> bool {
         let status = self.pod.and_then(|pod| pod.status.as_ref());
         let containers = status.and_then(|status| status.container_statuses.as_ref());
-        containers.into_iter().flatten().any(|container| {
+        let mut own = containers.into_iter().flatten();
+        // A sidecar that does not start keeps nobody from voting.
+        own.any(|container| {
             let waiting = container
                 .state
                 .as_ref()
                 .and_then(|state| state.waiting.as_ref());
             let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
-            reason.is_some_and(|reason| STARTLESS.contains(&reason))
+            container.name == MEMBER && reason.is_some_and(|reason| STARTLESS.contains(&reason))
         })
     }
 

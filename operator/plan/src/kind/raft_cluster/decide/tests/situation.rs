@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use quorate_wire::{
     ConfigurationStatus, ConfiguredMember, GroupStatus, MemberProblem, MemberState, MemberStatus,
     Part, RestartBlocker, Role, STATUS_VERSION,
@@ -306,6 +307,19 @@ impl Situation {
     pub fn break_before_revert(&mut self, ordinal: i32) {
         self.set_revision(ordinal, "demo-broken");
         self.crash_loop(ordinal);
+    }
+
+    /// Its pod was made just now.
+    pub fn start_anew(&mut self, ordinal: i32) {
+        let pod = self.observed.pods.get_mut(&format!("demo-{ordinal}"));
+        pod.unwrap().metadata.creation_timestamp = Some(Time(now()));
+    }
+
+    /// What its pod says of a container, it says of this one.
+    pub fn name_container(&mut self, ordinal: i32, name: &str) {
+        let pod = self.observed.pods.get_mut(&format!("demo-{ordinal}"));
+        let status = pod.unwrap().status.as_mut().unwrap();
+        status.container_statuses.as_mut().unwrap()[0].name = name.into();
     }
 
     /// Its pod is of the newest revision, and does not start.
