@@ -262,12 +262,13 @@ mod tests {
             ])
         );
         let refusal = audit.refusal("StatefulSet a").unwrap();
-        assert!(refusal.starts_with(
-            "StatefulSet a: this host does not know spec.template.spec.containers.lifecycle;"
-        ));
+        let second = "spec.template.spec.containers.b (it runs one program per pod)";
+        let said = format!("StatefulSet a: this host does not know {second};");
+        assert!(refusal.starts_with(&said), "{refusal}");
         assert_eq!(
             audit.unknown,
             set(&[
+                second,
                 "spec.template.spec.containers.lifecycle",
                 "spec.template.spec.containers.livenessProbe.exec",
                 "spec.template.spec.initContainers",
