@@ -69,7 +69,7 @@ pub fn skipped(step: &str) -> bool {
 
 /// How images get into the cluster that KUBECONFIG names; none, when the tests start one of their own: that variable alone
 /// may stand in anybody's shell.
-fn foreign() -> Option<String> {
+pub fn foreign() -> Option<String> {
     std::env::var(LOAD).ok().filter(|load| !load.is_empty())
 }
 

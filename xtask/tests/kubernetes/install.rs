@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::cluster::{Cluster, load_image};
+use crate::cluster::{Cluster, foreign, load_image};
 use crate::demo::Demo;
 
 pub fn definitions_are_installed(cluster: &Cluster) -> Result<()> {
@@ -23,8 +23,12 @@ pub fn the_operator_is_installed(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The claims that the policy kept, the operator and the definitions: a cluster that is not ours is left as it was.
+/// The claims that the policy kept, the operator and the definitions: a cluster that is not ours is left as it was, and
+/// ours goes as a whole.
 pub fn all_is_uninstalled(demo: &Demo<'_>) -> Result<()> {
+    if foreign().is_none() {
+        return Ok(());
+    }
     let cluster = demo.cluster;
     cluster.kubectl(&["delete", "pvc", "-l", &demo.selector()])?;
     // Where a node was drained it may have gone with the rest.
@@ -32,8 +36,8 @@ pub fn all_is_uninstalled(demo: &Demo<'_>) -> Result<()> {
     let free = "pod-security.kubernetes.io/enforce-";
     cluster.kubectl(&["label", "namespace", "default", free])?;
     let [operator, definitions] = ["examples/operator.yaml", "crds"].map(path);
-    cluster.kubectl(&["delete", "-f", &operator, "-f", &definitions])?;
-    Ok(())
+    cluster.kubectl(&["-n", "quorate-system", "delete", "-f", &operator])?;
+    cluster.kubectl(&["delete", "-f", &definitions]).map(drop)
 }
 
 /// A file of the repository.
