@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 
 /// Against hangs; what is waited for takes a fraction of it.
@@ -89,6 +91,13 @@ pub fn load_image(arguments: &[&str]) -> Result<()> {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{load} \"$1\""), LOAD, archive]);
     run(shell).map(drop)
+}
+
+/// How our own clients reach the cluster that this file names.
+pub async fn config(kubeconfig: &Path) -> Result<Config> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let options = KubeConfigOptions::default();
+    Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
 }
 
 /// The running cluster; taken down when it is dropped, unless it is not ours.

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use quorate_world::condition;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, skipped, turn};
+use crate::cluster::{Cluster, config, skipped, turn};
 use crate::demo::curl;
 use crate::simulated::Kubelet;
 
@@ -43,10 +42,7 @@ fn many_clusters_cost_so_much() -> Result<()> {
 }
 
 async fn measure(cluster: &Cluster) -> Result<()> {
-    let kubeconfig = Kubeconfig::read_from(&cluster.kubeconfig)?;
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    let client = Client::try_from(config)?;
+    let client = Client::try_from(config(&cluster.kubeconfig).await?)?;
     let _kubelet = Kubelet::start(&client);
     let operator = Operator::start(&cluster.kubeconfig)?;
     let kind = GroupVersionKind::gvk("quorate.dev", "v1alpha1", "RaftCluster");

@@ -10,13 +10,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Client, Resource};
 use quorate_model::{Change, Rules, is_terminating, ordinal, revision_of, sync};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, turn};
+use crate::cluster::{Cluster, config, turn};
 
 const NAMESPACE: &str = "default";
 /// How long both may take to be the same, and then stay so.
@@ -81,11 +80,8 @@ fn the_model_and_the_controller_come_to_the_same() -> Result<()> {
     ensure!(traces.len() >= 30, "only {} traces", traces.len());
     let _turn = turn();
     let cluster = Cluster::up(NAMESPACE)?;
-    let kubeconfig = Kubeconfig::read_from(&cluster.kubeconfig)?;
     tokio::runtime::Runtime::new()?.block_on(async {
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-        let client = Client::try_from(config)?;
+        let client = Client::try_from(config(&cluster.kubeconfig).await?)?;
         let begun = Instant::now();
         let mut running = tokio::task::JoinSet::new();
         let count = traces.len();

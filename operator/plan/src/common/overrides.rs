@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::check::Faults;
 
 const ROOT: &str = "spec.podOverrides";
-/// The operator's own container.
+/// The operator's own container, and the component in its labels.
 pub(crate) const MEMBER: &str = "member";
 const ADDRESS: &str = "members listen on their pod's own address";
 const IDENTITY: &str = "peers find a member by the name that the StatefulSet gives";
@@ -272,7 +272,7 @@ impl Overrides {
         for (pattern, reason) in FORBIDDEN_OVERRIDES {
             forbidden(ROOT, &given, pattern, reason, faults);
         }
-        foreign_volumes(&given, faults);
+        volumes(&given, faults);
         incomplete(&given, faults);
         mounts(&given, tls, faults);
         Self(template)
@@ -305,8 +305,14 @@ fn restrict(container: &mut Container) {
         });
 }
 
-fn foreign_volumes(given: &Value, faults: &mut Faults) {
+/// Each has a source, and one that is admitted. Of one without the API server would make an empty folder that nobody asked
+/// for.
+fn volumes(given: &Value, faults: &mut Faults) {
     for (name, volume) in children(&given["spec"]["volumes"]) {
+        if children(volume).all(|(field, _)| field == "name") {
+            let words = format!("has no source: use one of {}", VOLUME_SOURCES.join(", "));
+            faults.add(format!("{ROOT}.spec.volumes.{name}"), words);
+        }
         for (source, _) in children(volume) {
             if source != "name" && !VOLUME_SOURCES.contains(&source) {
                 faults.add(
@@ -391,8 +397,7 @@ fn places(path: &str) -> Vec<&str> {
     places
 }
 
-/// What a pod template cannot do without, which the API server would say only of the StatefulSet; and a volume of
-/// nothing, which it takes for an empty folder that nobody asked for.
+/// What a pod template cannot do without, which the API server would say only of the StatefulSet.
 fn incomplete(given: &Value, faults: &mut Faults) {
     let spec = &given["spec"];
     for list in ["containers", "initContainers"] {
@@ -400,12 +405,6 @@ fn incomplete(given: &Value, faults: &mut Faults) {
             if name != MEMBER && container["image"].as_str().is_none_or(str::is_empty) {
                 faults.add(format!("{ROOT}.spec.{list}.{name}.image"), "is required");
             }
-        }
-    }
-    for (name, volume) in children(&spec["volumes"]) {
-        if children(volume).all(|(field, _)| field == "name") {
-            let words = format!("has no source: use one of {}", VOLUME_SOURCES.join(", "));
-            faults.add(format!("{ROOT}.spec.volumes.{name}"), words);
         }
     }
 }

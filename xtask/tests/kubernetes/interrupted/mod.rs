@@ -25,11 +25,11 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::audit::mutations_by_agent;
-use crate::cluster::{Cluster, skipped, turn};
+use crate::cluster::{Cluster, config, skipped, turn};
 use crate::simulated::Kubelet;
 
 use fault::{Fault, Plan};
-use operator::{Operator, Start, config};
+use operator::{Operator, Start};
 use view::{View, difference, view};
 
 const NAME: &str = "demo";

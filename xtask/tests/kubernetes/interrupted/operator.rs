@@ -1,20 +1,19 @@
 //! The operator under test: in this process, or in one of its own that may end at any request.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use kube::Config;
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use quorate_manager::{Settings, run_with};
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Faults, Plan};
+use crate::cluster::config;
 
 /// How a process of its own is told what to do.
 const TOLD: &str = "QUORATE_INTERRUPTED";
@@ -109,12 +108,6 @@ async fn work(start: &Start) -> Result<()> {
     let config = config(&start.kubeconfig).await?;
     let client = ClientBuilder::try_from(config)?.with_layer(&Faults::new(start.plan.clone()));
     run_with(settings, client).await
-}
-
-pub async fn config(kubeconfig: &Path) -> Result<Config> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let options = KubeConfigOptions::default();
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
 }
 
 #[test]

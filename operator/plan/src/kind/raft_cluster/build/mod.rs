@@ -11,13 +11,11 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 pub(super) use services::CLIENT;
 
 use super::validate::ValidRaftCluster;
+use crate::common::overrides::MEMBER;
 use crate::{Env, Object, PoolStage, Stage, Template};
 
 /// The name of the only pool.
 pub const POOL: &str = "member";
-
-/// The container, and the component in the labels.
-const MEMBER: &str = "member";
 
 /// Where members listen: on their pod's own address.
 mod port {
