@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub write: WriteId,
     pub records: Vec<Record>,
     pub sends: Vec<Effect>,
+    /// What the disk was found to have lost in this round.
+    pub lost: Option<String>,
 }
 
 /// What waits in all groups together.
@@ -52,6 +54,7 @@ impl Shared {
             write: 1,
             records: Vec::new(),
             sends: Vec::new(),
+            lost: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Replication, the follower's side: what is taken into the log, and what is promised for it (paper, section 5.3).
 
-use crate::io::LogStart;
+use crate::io::{Effect, LogStart};
 use crate::planted::planted;
 use crate::raft::{Gate, LIMIT, Raft, RoleState};
 use crate::restore::Position;
@@ -13,6 +13,8 @@ pub(crate) struct Append {
     pub(crate) entries: Vec<Entry>,
     pub(crate) commit: Index,
     pub(crate) round: u64,
+    /// What the leader counts on this member for.
+    pub(crate) acknowledged: Index,
 }
 
 /// One acknowledgement for all appends of a round.
@@ -56,6 +58,7 @@ impl Raft {
         self.arm_election();
         let (commit, round, is_heartbeat) =
             (append.commit, append.round, append.entries.is_empty());
+        let acknowledged = append.acknowledged;
         match self.take_in(append) {
             Ok(matched) => {
                 self.set_commit(self.commit.max(commit.min(matched)));
@@ -67,6 +70,12 @@ impl Raft {
                     matched
                 };
                 self.acknowledge(from, matched, round, is_heartbeat);
+            }
+            // Within a term what agreed with its leader stays (log matching), and was durable before it was acknowledged.
+            Err(Some(conflict)) if conflict.rejected <= acknowledged => {
+                self.out.push(Effect::Forgot {
+                    index: conflict.rejected,
+                });
             }
             Err(Some(conflict)) => {
                 self.send(

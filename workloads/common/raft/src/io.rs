@@ -137,6 +137,12 @@ pub enum Effect {
         /// The first index that the log still has, minus one.
         at_least: Index,
     },
+    /// The entry at this index was acknowledged to the leader of this term, and is not here any more: the disk lost what
+    /// others count on. This member must not go on.
+    Forgot {
+        /// Where the logs should agree, and do not.
+        index: Index,
+    },
     /// Role, term, leader or configuration changed; for status, metrics and waiting requests.
     Changed,
 }

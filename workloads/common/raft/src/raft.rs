@@ -291,6 +291,7 @@ impl Raft {
                 entries,
                 commit,
                 round,
+                acknowledged,
             } => {
                 let prev = Position {
                     index: prev_index,
@@ -303,6 +304,7 @@ impl Raft {
                         entries,
                         commit,
                         round,
+                        acknowledged,
                     },
                 );
             }

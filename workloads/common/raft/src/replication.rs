@@ -276,6 +276,7 @@ impl Context<'_> {
             entries,
             commit: self.commit,
             round: self.round,
+            acknowledged: progress.matched,
         });
     }
 }

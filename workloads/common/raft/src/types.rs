@@ -143,6 +143,9 @@ pub enum Body {
         commit: Index,
         /// The latest read round, to be echoed; 0 when none (thesis, section 6.4).
         round: u64,
+        /// Up to here the receiver has acknowledged the leader's log in this term: where it disagrees now, its disk has
+        /// lost what others count on.
+        acknowledged: Index,
     },
     /// Answers it.
     AppendReply {

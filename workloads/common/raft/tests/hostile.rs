@@ -99,6 +99,7 @@ fn append(rng: &mut fastrand::Rng, raft: &Raft) -> Body {
         entries: entries.collect(),
         commit: number(rng),
         round: number(rng),
+        acknowledged: number(rng),
     }
 }
 

@@ -63,6 +63,8 @@ struct Append {
     commit: u64,
     #[prost(uint64, tag = "5")]
     round: u64,
+    #[prost(uint64, tag = "6")]
+    acknowledged: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -129,12 +131,14 @@ impl From<&Message> for RaftProto {
                 entries,
                 commit,
                 round,
+                acknowledged,
             } => BodyProto::Append(Append {
                 prev_index: *prev_index,
                 prev_term: *prev_term,
                 entries: proto::entries(entries),
                 commit: *commit,
                 round: *round,
+                acknowledged: *acknowledged,
             }),
             Body::AppendReply { result, round } => BodyProto::AppendReply(AppendReply {
                 round: *round,
@@ -180,6 +184,7 @@ impl TryFrom<RaftProto> for Message {
                 entries: proto::decode_entries(append.entries)?,
                 commit: append.commit,
                 round: append.round,
+                acknowledged: append.acknowledged,
             },
             BodyProto::AppendReply(AppendReply { round, result }) => {
                 let result = result.ok_or(CodecError::Missing("the result of an append"))?;

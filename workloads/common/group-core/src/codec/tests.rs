@@ -45,6 +45,7 @@ fn bodies() -> Vec<PeerBody> {
             entries,
             commit: 2,
             round: 5,
+            acknowledged: 3,
         },
         Body::AppendReply {
             result: Ok(0),

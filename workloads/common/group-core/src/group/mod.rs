@@ -257,6 +257,13 @@ impl Group {
                     let actions = self.sender.need(to, at_least, round.now, pace(round));
                     self.send_snapshots(actions, round);
                 }
+                Core::Forgot { index } => {
+                    let words = format!(
+                        "group {}: the disk has lost entry {index}, which this member had acknowledged",
+                        round.group
+                    );
+                    round.shared.lost.get_or_insert(words);
+                }
                 Core::Changed => round.out.push(Effect::Changed),
             }
         }

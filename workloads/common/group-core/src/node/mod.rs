@@ -137,6 +137,9 @@ impl Node {
         }
         // Whatever else happened to a group in this round was part of its flush.
         self.touched.clear();
+        if let Some(why) = self.shared.lost.take() {
+            return self.give_up(why, now, out);
+        }
         self.write(out);
         out.append(&mut self.shared.sends);
         self.stand_aside(now, out);

@@ -222,6 +222,9 @@ impl World {
                 Effect::Transferred { handover, .. } => {
                     self.reached.transfers += u64::from(handover == Handover::Done);
                 }
+                Effect::Forgot { index } => {
+                    panic!("{id:?} lost {index}: no disk here loses what was synced")
+                }
                 Effect::NeedSnapshot { .. } | Effect::Send { .. } | Effect::Proposed { .. } => {}
             }
         }

@@ -19,6 +19,7 @@
 //! | `learner 1 4 [at N]`, `reconfigure 1 +4 -1 [at N]` | asked of 1, decided on configuration N (in force) |
 //! | `transfer 1 2`, `transfer 1 -` | 1 hands over |
 //! | `crash 1`, `restart 1` | what was not synced is lost |
+//! | `forget 1 5` | after a crash: 1's disk has lost all beyond 5, synced or not |
 //! | `save 1`, `compact 1 5` | 1's state becomes durable; its log begins after 5 |
 //! | `snapshot 1 3` | 3 gets 1's durable state |
 //! | `forge 3 1 5 9 4` | 3 asks 1 for its vote in term 5, its log ending 9@4, as a member without pre-vote would |

@@ -149,6 +149,11 @@ impl Script {
                 self.round(member(id), vec![Input::Transfer { ticket, to }]);
             }
             ["crash", id] => self.crash(member(id)),
+            ["forget", id, index] => {
+                let disk = self.disks.get_mut(&member(id)).unwrap();
+                let kept = number::<u64>(index) - disk.start.index;
+                disk.entries.truncate(kept as usize);
+            }
             ["save", id] => self.members.get_mut(&member(id)).unwrap().flush_state(),
             ["compact", id, index] => self
                 .members
@@ -410,6 +415,9 @@ impl Script {
                         "{me} asks for a snapshot for {} at {at_least} or beyond",
                         to.0
                     ));
+                }
+                Effect::Forgot { index } => {
+                    self.say(&format!("{me} has lost {index}, which it had acknowledged"));
                 }
                 Effect::Changed => self.changed(id),
             }

@@ -96,6 +96,7 @@ pub fn show(message: &Message) -> String {
             entries,
             commit,
             round,
+            acknowledged: _,
         } => {
             let what = if entries.is_empty() {
                 "heartbeat".to_string()
