@@ -5,7 +5,7 @@ use std::path::Path;
 
 use quorate_raft::{MemberId, Now, Raft, Restored};
 use quorate_store::{
-    Disk, FileSystem, LogError, LogOptions, SegmentLog, StateError, StateStore, TornTail,
+    Disk, FileSystem, LogError, LogOptions, NEWEST, SegmentLog, StateError, StateStore, TornTail,
 };
 
 use crate::GroupId;
@@ -130,14 +130,19 @@ fn read(
     now: Now,
 ) -> Result<Recovered, Trouble> {
     let stored = groups_of(store)?;
-    let has_log = !disk
+    let names = disk
         .list(Path::new(paths::LOG))
         .map_err(RecoverError::from)
-        .map_err(Trouble::Error)?
-        .is_empty();
-    if !has_log && (identity.begun || !stored.is_empty()) {
+        .map_err(Trouble::Error)?;
+    if names.is_empty() && (identity.begun || !stored.is_empty()) {
         // Its votes are gone with it.
         return Err(Trouble::Damage("the log is missing".into()));
+    }
+    if identity.begun && !names.iter().any(|name| name == NEWEST) {
+        // Without it nobody knows how many segments went too.
+        return Err(Trouble::Damage(format!(
+            "the log's file `{NEWEST}` is missing"
+        )));
     }
     let mut replay = Replay::default();
     let options = LogOptions {

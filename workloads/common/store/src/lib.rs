@@ -13,7 +13,7 @@ mod real;
 mod state;
 
 pub use fs::*;
-pub use log::{LogError, LogOptions, Position, Recovered, SegmentLog, TornTail, Visit};
+pub use log::{LogError, LogOptions, NEWEST, Position, Recovered, SegmentLog, TornTail, Visit};
 pub use map::MapStore;
 pub use mem::{DiskCounters, MemFs};
 pub use real::RealFs;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_group_core::*;
 use quorate_raft::{Change, MemberId};
-use quorate_store::{Disk, FileSystem as _, MapStore, MemFs};
+use quorate_store::{Disk, FileSystem as _, MapStore, MemFs, NEWEST};
 use quorate_wire::MemberState;
 
 use crate::harness::*;
@@ -225,6 +225,18 @@ fn segments_that_are_lost_are_damage_whatever_the_state_has_applied() {
         let reason = net.node("a").reason().unwrap();
         assert!(reason.contains("the segment is missing"), "{reason}");
     }
+}
+
+#[test]
+fn the_loss_of_the_file_that_names_the_newest_segment_is_damage() {
+    let mut net = Net::group_of(1, |_| {});
+    net.crash("a");
+    let disk = &net.members["a"].disk;
+    disk.remove(&Path::new("log").join(NEWEST)).unwrap();
+    net.start("a");
+    assert_eq!(net.state("a"), MemberState::Damaged);
+    let reason = net.node("a").reason().unwrap();
+    assert!(reason.contains(NEWEST), "{reason}");
 }
 
 /// The identity alone is left: it voted and acknowledged, and no longer knows what.

@@ -9,17 +9,20 @@
 //! A crash may tear what no sync covered, and nothing else. So damage is **corruption**, told with file and offset,
 //! - in a header, in a checkpoint, or anywhere in a segment that is not the last,
 //! - in the last segment before an intact frame which says that the log had been synced beyond the damage: each
-//!   frame carries how far its segment was known to be durable when the frame was written.
+//!   frame carries how far its segment was known to be durable when the frame was written,
+//! - where the log ends before what [`synced`] says was durable.
 //!
 //! Any other damage in the last segment is a **torn tail** and is cut. What cannot be told from a tear: damage to
-//! frames that were synced, but after which nothing more was written. [`SegmentLog::proven`] is the border,
-//! [`SegmentLog::close`] moves it to the end. The loss of the last segments shows, since [`newest`] names the last one;
-//! that of the whole folder cannot be seen from here: the caller's identity file and its state store can show it.
+//! frames that were synced, after which nothing more was written, where a power loss took the latest of [`synced`] too.
+//! [`SegmentLog::proven`] is the border, [`SegmentLog::close`] moves it to the end. The loss of the last segments shows,
+//! since [`newest`] names the last one; that of the whole folder cannot be seen from here: the caller's identity file
+//! and its state store can show it.
 
 mod frame;
 mod newest;
 mod recover;
 mod segment;
+mod synced;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +31,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::fs::{Disk, File};
+
+pub use newest::NEWEST;
 
 /// How a log lies on its disk.
 #[derive(Clone, Debug)]
@@ -124,6 +129,7 @@ pub struct SegmentLog {
     proven: u64,
     /// Bytes in each segment.
     sizes: BTreeMap<u64, u64>,
+    synced: synced::Synced,
     poisoned: bool,
     buffer: Vec<u8>,
 }
@@ -173,7 +179,8 @@ impl SegmentLog {
         self.check(synced)?;
         self.durable = self.end;
         self.proven = self.claimed;
-        Ok(())
+        let noted = self.synced.note(self.position());
+        self.check_log(noted)
     }
 
     /// Syncs the current segment and begins a new one, durably, with these records.
@@ -243,7 +250,8 @@ impl SegmentLog {
         }
     }
 
-    /// Damage before this place is always told; damage between it and the end may be taken for a torn tail.
+    /// Damage before this place is always told; damage between it and the end may be taken for a torn tail after a power
+    /// loss.
     pub fn proven(&self) -> Position {
         Position {
             segment: self.current,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::segment::{self, Header};
 use super::{
-    LogError, LogOptions, Position, Recovered, SegmentLog, TornTail, Visit, frame, newest,
+    LogError, LogOptions, Position, Recovered, SegmentLog, TornTail, Visit, frame, newest, synced,
 };
 use crate::fs::{Disk, File};
 
@@ -33,9 +33,23 @@ pub(super) fn open(
         sizes.insert(*number, end);
         last = Some((*number, segment));
     }
-    // The file was there before anything was appended. Told before the tail is touched: what is refused stays as it is.
-    if newest.is_none() && last.as_ref().is_some_and(|(_, segment)| segment.is_used()) {
-        return Err(newest::missing(&dir));
+    let (mut synced, reached) = synced::Synced::open(&disk, &dir)?;
+    let end = last
+        .as_ref()
+        .map_or(Position::default(), |(segment, _)| Position {
+            segment: *segment,
+            offset: sizes[segment],
+        });
+    // Told before the tail is touched: what is refused stays as it is.
+    if let Some(reached) = reached.filter(|reached| *reached > end) {
+        return Err(LogError::Corrupt {
+            file: segment::path(&dir, end.segment).display().to_string(),
+            offset: end.offset,
+            why: format!(
+                "its end is lost: it was durable up to byte {} of segment {}",
+                reached.offset, reached.segment
+            ),
+        });
     }
     let (current, open) = match last {
         Some((number, segment)) => (number, segment.settle(sizes[&number], &mut recovered)?),
@@ -44,6 +58,10 @@ pub(super) fn open(
     if newest != Some(current) {
         newest::write(&*disk, &dir, current)?;
     }
+    synced.note(Position {
+        segment: current,
+        offset: open.end,
+    })?;
     let mut log = SegmentLog {
         disk,
         dir,
@@ -57,6 +75,7 @@ pub(super) fn open(
         claimed: open.claimed,
         proven: open.claimed,
         sizes,
+        synced,
         poisoned: false,
         buffer: Vec::new(),
     };
@@ -231,12 +250,6 @@ impl Segment {
             at = next;
         }
         Ok(at)
-    }
-
-    /// Whether anything was ever appended behind the checkpoint, readable or not.
-    fn is_used(&self) -> bool {
-        let behind = self.bytes.iter().skip(self.first as usize);
-        behind.into_iter().any(|byte| *byte != 0)
     }
 
     /// The place of an intact frame after `at` that says the segment was durable beyond `at`.

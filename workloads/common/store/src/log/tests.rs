@@ -297,29 +297,54 @@ fn the_loss_of_the_file_that_names_the_newest_segment_is_told() {
 }
 
 #[test]
-fn the_loss_of_that_file_with_all_segments_but_the_first_is_told() {
-    let disk = MemFs::default();
-    let (mut log, ..) = open(&disk).unwrap();
-    append(&mut log, &[b"one"]);
-    log.sync().unwrap();
-    log.roll(&[]).unwrap();
-    disk.kill();
-    disk.remove(Path::new("log/newest")).unwrap();
-    disk.remove(&segment::path(Path::new(DIR), 2)).unwrap();
-    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
+fn the_loss_of_what_was_synced_last_is_told_though_a_torn_write_looks_the_same() {
+    for whole_end in [true, false] {
+        let disk = MemFs::default();
+        let (mut log, ..) = open(&disk).unwrap();
+        append(&mut log, &[b"one"]);
+        log.sync().unwrap();
+        let before = log.position().offset;
+        append(&mut log, &[b"two"]);
+        log.sync().unwrap();
+        let end = log.position().offset;
+        disk.kill();
+        let path = segment::path(Path::new(DIR), 1);
+        if whole_end {
+            let zeros = vec![0; (end - before) as usize];
+            let mut file = disk.open(&path).unwrap();
+            file.write_at(before, &zeros).unwrap();
+            file.sync().unwrap();
+        } else {
+            disk.flip(&path, before, 0);
+        }
+        for _ in 0..2 {
+            let Err(LogError::Corrupt { offset, why, .. }) = open(&disk) else {
+                panic!("the loss was not told")
+            };
+            assert_eq!(offset, before);
+            assert!(why.contains("its end is lost"), "{why}");
+        }
+    }
 }
 
 #[test]
-fn the_loss_of_that_file_is_told_where_the_only_batch_cannot_be_read() {
+fn a_file_that_says_less_or_nothing_of_what_was_synced_is_no_damage() {
     let disk = MemFs::default();
     let (mut log, ..) = open(&disk).unwrap();
-    let first = log.end;
     append(&mut log, &[b"one"]);
     log.sync().unwrap();
-    disk.kill();
-    disk.remove(Path::new("log/newest")).unwrap();
-    disk.flip(&segment::path(Path::new(DIR), 1), first, 0);
-    assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
+    let file = Path::new("log/synced");
+    let mut old = [0; 20];
+    disk.open(file).unwrap().read_at(0, &mut old).unwrap();
+    append(&mut log, &[b"two"]);
+    log.sync().unwrap();
+    for left in [&old[..], &[0; 20], &[7; 20]] {
+        disk.open(file).unwrap().write_at(0, left).unwrap();
+        disk.kill();
+        assert_eq!(records(&open(&disk).unwrap().2), [b"one", b"two"]);
+    }
+    disk.remove(file).unwrap();
+    assert!(open(&disk).is_ok());
 }
 
 /// A crash at any write, sync or rename of a roll, then another after more was acknowledged: all of it is there, and
