@@ -41,11 +41,13 @@ pub(crate) async fn describe(control: &Control, args: ObjectArgs) -> anyhow::Res
         .into_iter()
         .filter(|pod| owners.iter().any(|owner| owns(owner, pod)))
         .collect();
-    let events: Vec<Value> = list("events")
+    let mut events: Vec<Value> = list("events")
         .await?
         .into_iter()
         .filter(|event| &event["involvedObject"]["uid"] == uid)
         .collect();
+    // All are written in one form, which sorts as time does.
+    events.sort_by_key(|event| event["lastTimestamp"].as_str().map(str::to_owned));
 
     let mut text = head(&object)?;
     for (title, kind, items) in [("Pods", "pods", pods), ("Events", "events", events)] {

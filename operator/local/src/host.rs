@@ -16,11 +16,12 @@ use quorate_plan::{
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 
+use crate::events::tell;
 use crate::fields::audit;
 use crate::node::{CLUSTER_DOMAIN, Node, is_owned_by};
-use crate::resources::{resource_type, resource_type_of};
+use crate::resources::resource_type_of;
 use crate::sets::{named, orphan_set};
-use crate::store::{ObjectKey, StoreError, now};
+use crate::store::{ObjectKey, StoreError};
 
 /// The host of one resource.
 pub(crate) struct LocalHost {
@@ -338,7 +339,7 @@ impl Host for LocalHost {
 
     async fn emit(&mut self, event: &Event) -> Result<(), Failure> {
         let (key, resource, _) = self.resource()?;
-        record_event(&self.node, key, resource, event).map_err(failure)
+        tell(&self.node, key, resource, event).map_err(failure)
     }
 
     async fn write_status(&mut self, status: Value) -> Result<String, Failure> {
@@ -359,52 +360,4 @@ impl Host for LocalHost {
         self.seen = Some((key, stored));
         Ok(version)
     }
-}
-
-/// One object per resource and reason: what happens again is counted, so that events cannot pile up.
-fn record_event(
-    node: &Node,
-    key: &ObjectKey,
-    resource: &Value,
-    event: &Event,
-) -> Result<(), StoreError> {
-    let kind = resource["kind"].as_str().unwrap_or_default();
-    let at = ObjectKey::new(
-        "events",
-        &key.namespace,
-        &format!("{}.{}", key.name, event.reason.to_ascii_lowercase()),
-    );
-    let sort = if event.warning { "Warning" } else { "Normal" };
-    let news = match node.store.get(&at) {
-        Some(old) => {
-            let news = old["message"] != event.message.as_str();
-            node.store.edit(&at, None, None, |old| {
-                old["count"] = json!(old["count"].as_i64().unwrap_or(0) + 1);
-                old["lastTimestamp"] = json!(now());
-                old["message"] = json!(event.message);
-                old["type"] = json!(sort);
-            })?;
-            news
-        }
-        None => {
-            let object = json!({
-                "apiVersion": "v1", "kind": "Event",
-                "metadata": { "name": at.name, "namespace": at.namespace, "ownerReferences": [owner_reference(resource)] },
-                "involvedObject": { "apiVersion": resource["apiVersion"], "kind": kind, "name": key.name, "namespace": key.namespace, "uid": resource["metadata"]["uid"] },
-                "type": sort, "reason": event.reason, "message": event.message, "count": 1,
-                "firstTimestamp": now(), "lastTimestamp": now(),
-                "source": { "component": "quorate" },
-            });
-            node.store.create("events", object)?;
-            true
-        }
-    };
-    if news {
-        let singular = resource_type(kind).map_or(kind, |resource| resource.singular.as_str());
-        node.notify(format!(
-            "{singular}/{}: {}: {}",
-            key.name, event.reason, event.message
-        ));
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ mod api;
 mod backoff;
 mod blueprint;
 mod control;
+mod events;
 mod fields;
 mod health;
 mod host;

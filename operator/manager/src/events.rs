@@ -1,7 +1,6 @@
 //! Telling people, by events that `kubectl describe` shows.
 //!
-//! An event's name is made of what it says: what happens again is counted in the same object, also by the operator
-//! that comes after this one.
+//! What happens again is counted in the same object, also by the operator that comes after this one.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -11,7 +10,6 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Error};
 use quorate_plan::Event;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 /// The API takes notes of 1024 bytes; a character has four at most.
 const LONGEST_NOTE: usize = 1024 / 4;
@@ -48,22 +46,6 @@ impl Reporter {
 
     fn event(&self, about: &ObjectReference, event: &Event, now: Timestamp) -> KubeEvent {
         let note: String = event.message.chars().take(LONGEST_NOTE).collect();
-        let subject = about.name.clone().unwrap_or_default();
-        let mut digest = Sha256::new();
-        for part in [
-            about.uid.as_deref().unwrap_or_default(),
-            event.reason,
-            &note,
-        ] {
-            digest.update(part);
-            digest.update([0]);
-        }
-        let digest: String = digest
-            .finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         let mut told = KubeEvent {
             action: Some("Reconcile".to_owned()),
             event_time: Some(MicroTime(now)),
@@ -75,7 +57,9 @@ impl Reporter {
             type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
             ..KubeEvent::default()
         };
-        told.metadata.name = Some(format!("{subject}.{digest}"));
+        let subject = about.name.as_deref().unwrap_or_default();
+        let uid = about.uid.as_deref().unwrap_or_default();
+        told.metadata.name = Some(event.name(subject, uid));
         told.metadata.namespace = about.namespace.clone();
         told
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::{Action, Refusal, Stage};
 
@@ -43,4 +44,24 @@ pub struct Event {
     pub reason: &'static str,
     /// In words.
     pub message: String,
+}
+
+impl Event {
+    /// What the object of this event is called, of the resource `about`: what happens again is counted in the same
+    /// object, and what says something else is another.
+    #[must_use]
+    pub fn name(&self, about: &str, uid: &str) -> String {
+        let mut digest = Sha256::new();
+        for part in [uid, self.reason, &self.message] {
+            digest.update(part);
+            digest.update([0]);
+        }
+        let digest = digest.finalize();
+        let digest: String = digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("{about}.{digest}")
+    }
 }
