@@ -88,6 +88,12 @@ pub const THE_LOG_FITS: Rule = (
      or members would refuse every write: raise the one or lower the others",
 );
 
+/// A key beyond the limit can be neither read nor deleted.
+pub const KEYS_STAY_IN_REACH: Rule = (
+    "self.maxKeyBytes >= oldSelf.maxKeyBytes",
+    "limits.maxKeyBytes can only grow: longer keys that are there already could be neither read nor deleted",
+);
+
 /// A shorter session would end between two writes, a longer one outlives every client.
 pub const SESSION_LIFETIME_IN_RANGE: Rule = (
     "self.sessionLifetimeMs >= 1000 && self.sessionLifetimeMs <= 86400000",
@@ -210,7 +216,7 @@ pub struct Snapshots {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(transform = limit_rules)]
 pub struct Limits {
-    /// The longest key, in bytes (414 beyond).
+    /// The longest key, in bytes (414 beyond). It can be raised later, not lowered.
     pub max_key_bytes: i64,
     /// The largest value, in bytes (413 beyond).
     pub max_value_bytes: i64,
@@ -321,6 +327,7 @@ fn limit_rules(schema: &mut schemars::Schema) {
             LIMITS_ARE_BOUNDED,
             A_REQUEST_FITS_THE_QUEUE,
             SESSION_LIFETIME_IN_RANGE,
+            KEYS_STAY_IN_REACH,
         ],
     );
 }

@@ -3,12 +3,14 @@
 //! The schema takes anything (a whole PodTemplateSpec in it would be 334 KB), so everything is checked here: that each
 //! field exists, and that none carries what the operator decides.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{Capabilities, Container, PodTemplateSpec, SecurityContext};
 use quorate_api::PodOverrides;
 use serde_json::Value;
 
-use super::check::Faults;
+use super::check::{Faults, is_dns_subdomain, is_label_value};
 
 const ROOT: &str = "spec.podOverrides";
 /// The operator's own container, and the component in its labels.
@@ -273,6 +275,7 @@ impl Overrides {
             forbidden(ROOT, &given, pattern, reason, faults);
         }
         volumes(&given, faults);
+        names(&given, faults);
         incomplete(&given, faults);
         mounts(&given, tls, faults);
         Self(template)
@@ -309,12 +312,26 @@ fn restrict(container: &mut Container) {
 /// for.
 fn volumes(given: &Value, faults: &mut Faults) {
     for (name, volume) in children(&given["spec"]["volumes"]) {
-        if children(volume).all(|(field, _)| field == "name") {
-            let words = format!("has no source: use one of {}", VOLUME_SOURCES.join(", "));
+        let sources: Vec<_> = children(volume)
+            .map(|(field, _)| field)
+            .filter(|field| *field != "name")
+            .collect();
+        let words = match sources.len() {
+            0 => Some(format!(
+                "has no source: use one of {}",
+                VOLUME_SOURCES.join(", ")
+            )),
+            1 => None,
+            _ => Some(format!(
+                "has more than one source: choose one of {}",
+                sources.join(", ")
+            )),
+        };
+        if let Some(words) = words {
             faults.add(format!("{ROOT}.spec.volumes.{name}"), words);
         }
-        for (source, _) in children(volume) {
-            if source != "name" && !VOLUME_SOURCES.contains(&source) {
+        for source in sources {
+            if !VOLUME_SOURCES.contains(&source) {
                 faults.add(
                     format!("{ROOT}.spec.volumes.{name}.{source}"),
                     format!("{RESTRICTED}; use one of {}", VOLUME_SOURCES.join(", ")),
@@ -395,6 +412,53 @@ fn places(path: &str) -> Vec<&str> {
         }
     }
     places
+}
+
+/// Names that an API server refuses, or takes for one where two were meant.
+fn names(given: &Value, faults: &mut Faults) {
+    let spec = &given["spec"];
+    for list in ["volumes", "containers", "initContainers"] {
+        let path = format!("{ROOT}.spec.{list}");
+        for (name, item) in children(&spec[list]) {
+            let mounts = &item["volumeMounts"];
+            once(&format!("{path}.{name}.volumeMounts"), mounts, faults);
+            if !is_dns_subdomain(name) || name.contains('.') || name.len() > 63 {
+                let words = "must be lower-case letters, digits and '-', at most 63, and begin and end with a letter or digit";
+                faults.add(format!("{path}.{name}.name"), words);
+            }
+        }
+        once(&path, &spec[list], faults);
+    }
+    for map in ["labels", "annotations"] {
+        for (key, value) in children(&given["metadata"][map]) {
+            let path = format!("{ROOT}.metadata.{map}.{key}");
+            let (prefix, name) = key
+                .split_once('/')
+                .map_or((None, key), |(a, b)| (Some(a), b));
+            if !is_label_value(name) || !prefix.is_none_or(is_dns_subdomain) {
+                let words = "is no key: write NAME or DOMAIN/NAME, the name of at most 63 letters, digits, '-', '_' and '.'";
+                faults.add(path, words);
+                continue;
+            }
+            let value = value.as_str().unwrap_or_default();
+            if map == "labels" && !value.is_empty() && !is_label_value(value) {
+                faults.add(
+                    path,
+                    "must be at most 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit",
+                );
+            }
+        }
+    }
+}
+
+/// The items of a list with a key: a second one of the same key would be merged into the first.
+fn once(path: &str, list: &Value, faults: &mut Faults) {
+    let mut keys = BTreeSet::new();
+    for (key, _) in children(list) {
+        if !keys.insert(key) {
+            faults.add(format!("{path}.{key}"), "is there twice: leave one out");
+        }
+    }
 }
 
 /// What a pod template cannot do without, which the API server would say only of the StatefulSet.

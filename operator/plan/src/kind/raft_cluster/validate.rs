@@ -151,6 +151,11 @@ pub fn unchangeable(old: &RaftCluster, new: &RaftCluster) -> Result<(), Vec<Inva
         "spec.tls",
         api::TLS_IS_FIXED,
     );
+    faults.demand(
+        new.spec.limits.max_key_bytes >= old.spec.limits.max_key_bytes,
+        "spec.limits.maxKeyBytes",
+        api::KEYS_STAY_IN_REACH,
+    );
     faults.unless_any(())
 }
 
