@@ -54,6 +54,7 @@ pub(super) enum Reason {
     ClaimUnbound,
     ForeignClaim,
     UpgradeStopped,
+    OtherVersion,
     Healthy,
     InvalidSpec,
 }
@@ -82,6 +83,7 @@ impl Reason {
             Reason::ClaimUnbound => "ClaimUnbound",
             Reason::ForeignClaim => "ForeignClaim",
             Reason::UpgradeStopped => "UpgradeStopped",
+            Reason::OtherVersion => "OtherVersion",
             Reason::Healthy => "Healthy",
             Reason::InvalidSpec => "InvalidSpec",
         }

@@ -220,14 +220,29 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         .busy
         .as_ref()
         .is_some_and(|(reason, _)| *reason == Reason::Upgrading);
-    if unhealthy.is_empty() || is_upgrading {
+    if is_upgrading {
         return None;
+    }
+    if unhealthy.is_empty() {
+        return other_version(view);
     }
     let names: Vec<_> = unhealthy.iter().map(|voter| voter.name.as_str()).collect();
     Some((
         Reason::MemberUnavailable,
         format!("not healthy, or not caught up: {}", names.join(", ")),
     ))
+}
+
+/// An image that is not what its name says, where no upgrade could stop at it: the group was made so.
+fn other_version(view: &View<'_>) -> Option<(Reason, String)> {
+    view.members.values().find_map(|member| {
+        let why = rollout::other_version(view, member)?;
+        let words = format!(
+            "{} {why}. Correct image or version",
+            view.pod_name(member.ordinal)
+        );
+        Some((Reason::OtherVersion, words))
+    })
 }
 
 /// What a member that answers lacks, to be counted on.
@@ -312,6 +327,9 @@ fn unready(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     }
     if let Some(full) = problem(view, DISK_FULL, Reason::DiskFull) {
         return Some(full);
+    }
+    if let Some(other) = other_version(view) {
+        return Some(other);
     }
     let incomplete = view.current_revision() != view.update_revision();
     if lead.is_changing()

@@ -478,6 +478,20 @@ fn an_upgrade_to_an_image_of_another_version_stops_and_says_so() {
 }
 
 #[test]
+fn a_group_made_of_an_image_of_another_version_says_so() {
+    let made = Situation::formed_of(3, json!({ "version": "9.9.9" }));
+    for (condition, status) in [("Ready", "False"), ("Degraded", "True")] {
+        let said = made.condition(condition);
+        assert_eq!(said, (status.into(), "OtherVersion".into()));
+    }
+    let words = made.words("Degraded");
+    assert!(
+        words.contains("demo-0 reports version 1.0.0, not 9.9.9"),
+        "{words}"
+    );
+}
+
+#[test]
 fn what_keeps_a_pod_from_running_is_told_in_words() {
     let forming = || {
         let mut forming = Situation::nothing();
