@@ -53,9 +53,7 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
         a_drain_waits_for_the_member_that_lags(&demo, &load)?;
     }
     it_scales_while_operators_are_killed(&demo, &load)?;
-    if !skipped("an operator is paused") {
-        a_paused_operator_is_succeeded(&demo, &load)?;
-    }
+    scaled_to_three(&demo, &load)?;
     it_is_upgraded_while_operators_are_killed(&demo, &load)?;
     bad_images_stop_at_one(&demo, &load)?;
     if !skipped("volumes grow: not every class lets them") {
@@ -196,6 +194,17 @@ fn it_scales_while_operators_are_killed(demo: &Demo<'_>, load: &Load) -> Result<
             }
         }
     }
+    Ok(())
+}
+
+fn scaled_to_three(demo: &Demo<'_>, load: &Load) -> Result<()> {
+    if !skipped("an operator is paused") {
+        return a_paused_operator_is_succeeded(demo, load);
+    }
+    demo.window(load, "scaled to 3", || {
+        demo.scale(3)?;
+        demo.wait_ready()
+    })?;
     Ok(())
 }
 
