@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -37,6 +38,9 @@ pub enum ControlError {
     #[error("`quorate up` did not answer: {0}; see whether it still runs")]
     Broken(String),
 }
+
+/// Every request is answered in much less.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Speaks to the `up` of one state folder.
 #[derive(Clone, Debug)]
@@ -217,7 +221,14 @@ impl Control {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(broken)?;
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let answer = tokio::time::timeout(PATIENCE, sender.send_request(request));
+        let response = match answer.await {
+            Ok(response) => response.map_err(broken)?,
+            Err(_) => {
+                let waited = PATIENCE.as_secs();
+                return Err(broken(format_args!("nothing came for {waited} s")));
+            }
+        };
         if let Some(warning) = response.headers().get(header::WARNING).and_then(text_of) {
             (self.warn)(warning);
         }

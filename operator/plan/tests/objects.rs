@@ -144,13 +144,19 @@ fn the_example_says_what_the_defaults_are() {
 #[test]
 fn the_guards_agree_with_the_rules_of_the_crd_on_every_case() {
     let cases: Vec<Case> = serde_saphyr::from_str(quorate_api::raft_cluster::CASES).unwrap();
-    for case in cases.iter().filter(|case| case.by != By::Schema) {
-        let read = |spec: &Value| {
+    for case in &cases {
+        let parse = |spec: &Value| {
             let mut resource: RaftCluster =
-                serde_json::from_value(case.resource("RaftCluster", spec)).unwrap();
+                serde_json::from_value(case.resource("RaftCluster", spec))?;
             resource.metadata.uid = Some(UID.into());
-            resource
+            Ok::<_, serde_json::Error>(resource)
         };
+        let read = |spec: &Value| parse(spec).unwrap();
+        if case.by == By::Schema {
+            let refused = parse(&case.spec).map(|new| validate(&new, &env()).is_err());
+            assert!(refused.unwrap_or(true), "{}", case.case);
+            continue;
+        }
         let new = read(&case.spec);
         let judged = validate(&new, &env()).map(|_| ());
         let changed = case
@@ -195,6 +201,44 @@ fn every_fault_is_told_at_once() {
             "spec.podOverrides.spec.hostNetwork"
         ]
     );
+}
+
+/// The schema's own words, which a host without API server has to know.
+#[test]
+fn words_of_tolerations_that_the_schema_does_not_have_are_told() {
+    let wrong = json!([{ "key": "a", "operator": "In", "effect": "NoEntry" }]);
+    let resource = json!({
+        "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster",
+        "metadata": { "name": "demo", "uid": UID }, "spec": { "pods": { "tolerations": wrong } },
+    });
+    let faults = validate(&serde_json::from_value(resource).unwrap(), &env()).unwrap_err();
+    let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    let path = "spec.pods.tolerations[0]";
+    assert_eq!(
+        fields,
+        [format!("{path}.operator"), format!("{path}.effect")]
+    );
+}
+
+#[test]
+fn labels_that_no_api_server_takes_are_told() {
+    let resource = json!({
+        "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster",
+        "metadata": {
+            "name": "demo", "uid": UID,
+            "labels": { "a b": "c", "example.com/team": "a b", "empty": "" },
+            "annotations": { "x y": "anything goes" },
+        },
+        "spec": {},
+    });
+    let faults = validate(&serde_json::from_value(resource).unwrap(), &env()).unwrap_err();
+    let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    let wrong = [
+        "metadata.labels.a b",
+        "metadata.labels.example.com/team",
+        "metadata.annotations.x y",
+    ];
+    assert_eq!(fields, wrong);
 }
 
 #[test]

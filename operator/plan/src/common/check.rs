@@ -1,6 +1,7 @@
 //! The guards that an API server's CEL rules are elsewhere: the embedded host has no API server, and a real one may
 //! still hold what an older CRD let in.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use quorate_api::rules::Rule;
@@ -30,7 +31,28 @@ impl<T> Deref for Checked<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Invalid>);
 
+/// What is said of labels and annotations that no API server takes.
+const NO_KEY: &str = "is no key: write NAME or DOMAIN/NAME, the name of at most 63 letters, digits, '-', '_' and '.'";
+const NO_VALUE: &str = "must be at most 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit";
+
 impl Faults {
+    /// Notes the labels below `path` that cannot be labels.
+    pub(crate) fn labels(&mut self, path: &str, labels: &BTreeMap<String, String>) {
+        self.annotations(path, labels);
+        for (key, value) in labels {
+            if is_label_key(key) && !value.is_empty() && !is_label_value(value) {
+                self.add(format!("{path}.{key}"), NO_VALUE);
+            }
+        }
+    }
+
+    /// Notes the annotations below `path` whose keys can be none.
+    pub(crate) fn annotations(&mut self, path: &str, annotations: &BTreeMap<String, String>) {
+        for key in annotations.keys().filter(|key| !is_label_key(key)) {
+            self.add(format!("{path}.{key}"), NO_KEY);
+        }
+    }
+
     /// Notes that a field breaks a rule of the schema, in the rule's words.
     pub(crate) fn demand(&mut self, holds: bool, field: &str, (_, message): Rule) {
         if !holds {
@@ -72,6 +94,14 @@ pub(crate) fn is_dns_subdomain(text: &str) -> bool {
 pub(crate) fn is_label_value(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric();
     text.len() <= 63 && text.starts_with(letter) && ends_and_holds(text, "-_.", letter)
+}
+
+/// What a label or an annotation may be called: a name, or a domain, `/` and a name.
+pub(crate) fn is_label_key(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((domain, name)) => is_dns_subdomain(domain) && is_label_value(name),
+        None => is_label_value(text),
+    }
 }
 
 /// `^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$`

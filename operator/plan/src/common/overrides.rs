@@ -3,14 +3,14 @@
 //! The schema takes anything (a whole PodTemplateSpec in it would be 334 KB), so everything is checked here: that each
 //! field exists, and that none carries what the operator decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{Capabilities, Container, PodTemplateSpec, SecurityContext};
 use quorate_api::PodOverrides;
 use serde_json::Value;
 
-use super::check::{Faults, is_dns_subdomain, is_label_value};
+use super::check::{Faults, is_dns_subdomain};
 
 const ROOT: &str = "spec.podOverrides";
 /// The operator's own container, and the component in its labels.
@@ -276,6 +276,13 @@ impl Overrides {
         }
         volumes(&given, faults);
         names(&given, faults);
+        if let Some(metadata) = &template.metadata {
+            let nothing = BTreeMap::new();
+            let labels = metadata.labels.as_ref().unwrap_or(&nothing);
+            let annotations = metadata.annotations.as_ref().unwrap_or(&nothing);
+            faults.labels(&format!("{ROOT}.metadata.labels"), labels);
+            faults.annotations(&format!("{ROOT}.metadata.annotations"), annotations);
+        }
         incomplete(&given, faults);
         mounts(&given, tls, faults);
         Self(template)
@@ -428,26 +435,6 @@ fn names(given: &Value, faults: &mut Faults) {
             }
         }
         once(&path, &spec[list], faults);
-    }
-    for map in ["labels", "annotations"] {
-        for (key, value) in children(&given["metadata"][map]) {
-            let path = format!("{ROOT}.metadata.{map}.{key}");
-            let (prefix, name) = key
-                .split_once('/')
-                .map_or((None, key), |(a, b)| (Some(a), b));
-            if !is_label_value(name) || !prefix.is_none_or(is_dns_subdomain) {
-                let words = "is no key: write NAME or DOMAIN/NAME, the name of at most 63 letters, digits, '-', '_' and '.'";
-                faults.add(path, words);
-                continue;
-            }
-            let value = value.as_str().unwrap_or_default();
-            if map == "labels" && !value.is_empty() && !is_label_value(value) {
-                faults.add(
-                    path,
-                    "must be at most 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit",
-                );
-            }
-        }
     }
 }
 

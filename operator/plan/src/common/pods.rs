@@ -23,11 +23,35 @@ pub(crate) fn checked(pods: &Pods, faults: &mut Faults) -> Checked<Pods> {
     for (at, toleration) in pods.tolerations.iter().enumerate() {
         let exists = toleration.operator.as_deref() == Some("Exists");
         let bare = toleration.value.as_deref().is_none_or(str::is_empty);
-        faults.demand(
-            !exists || bare,
-            &format!("spec.pods.tolerations[{at}]"),
-            rules::TOLERATION,
-        );
+        let path = format!("spec.pods.tolerations[{at}]");
+        faults.demand(!exists || bare, &path, rules::TOLERATION);
+        let known = |given: &Option<String>, words: &[&str]| {
+            given.as_deref().is_none_or(|given| words.contains(&given))
+        };
+        if !known(&toleration.operator, &["Equal", "Exists"]) {
+            faults.add(format!("{path}.operator"), "must be Equal or Exists");
+        }
+        if !known(
+            &toleration.effect,
+            &["NoSchedule", "PreferNoSchedule", "NoExecute"],
+        ) {
+            let words = "must be NoSchedule, PreferNoSchedule or NoExecute";
+            faults.add(format!("{path}.effect"), words);
+        }
+        if toleration.key.as_deref().is_none_or(str::is_empty) && !exists {
+            let words = "is missing: name a key, or use operator Exists for every key";
+            faults.add(format!("{path}.key"), words);
+        }
+        let lasts = toleration.toleration_seconds.is_some();
+        if lasts && toleration.effect.as_deref() != Some("NoExecute") {
+            let words = "goes with effect NoExecute only: leave it out";
+            faults.add(format!("{path}.tolerationSeconds"), words);
+        }
+    }
+    faults.labels("spec.pods.nodeSelector", &pods.node_selector);
+    let class = pods.priority_class_name.as_deref();
+    if !class.is_none_or(is_dns_subdomain) {
+        faults.add("spec.pods.priorityClassName", "is no object's name");
     }
     let named = pods
         .image_pull_secrets

@@ -237,11 +237,11 @@ impl MemberSettings {
                 ),
             );
         }
-        if self.keep_entries > self.compact_after_entries {
+        if self.keep_entries >= self.compact_after_entries {
             faults.add(
                 "keep_entries",
                 format_args!(
-                    "must be at most compact-after-entries ({})",
+                    "must be less than compact-after-entries ({})",
                     self.compact_after_entries
                 ),
             );

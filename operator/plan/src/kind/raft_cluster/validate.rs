@@ -115,6 +115,7 @@ pub fn validate(resource: &RaftCluster, env: &Env) -> Result<ValidRaftCluster, V
         pods: pods::checked(&spec.pods, &mut faults),
         overrides: Overrides::checked(spec.pod_overrides.as_ref(), spec.tls.is_some(), &mut faults),
     };
+    faults.annotations("spec.service.annotations", &spec.service.annotations);
     let reserve = u128::try_from(spec.limits.free_space_reserve_bytes).unwrap_or(0);
     let log = u128::try_from(spec.snapshots.compact_after_bytes).unwrap_or(0);
     let size = api::quantity::whole(&spec.storage.size);

@@ -109,7 +109,7 @@ impl Parameters {
             None => Ok(None),
             Some(value) => match read(value) {
                 Some(number) => Ok(Some(number)),
-                None => Err(bad_request(name, "It is not a number.")),
+                None => Err(bad_request(name, "It is no number, or too large a one.")),
             },
         }
     }

@@ -178,16 +178,16 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     let damaged = view
         .members
         .values()
-        .find(|member| member.state() == Some(MemberState::Damaged));
-    if let Some(damaged) = damaged {
-        let why = damaged
-            .status
-            .and_then(|status| status.reason.clone())
-            .unwrap_or_default();
-        return Some((
-            Reason::MemberDamaged,
-            format!("{} is damaged: {why}", view.pod_name(damaged.ordinal)),
-        ));
+        .filter(|member| member.state() == Some(MemberState::Damaged));
+    let damaged: Vec<_> = damaged
+        .map(|member| {
+            let why = member.status.and_then(|status| status.reason.as_deref());
+            let pod = view.pod_name(member.ordinal);
+            format!("{pod} is damaged: {}", why.unwrap_or_default())
+        })
+        .collect();
+    if !damaged.is_empty() {
+        return Some((Reason::MemberDamaged, damaged.join("; ")));
     }
     if let Some(ordinal) = draft.stopped {
         let (pod, member) = (view.pod_name(ordinal), view.member(ordinal));
