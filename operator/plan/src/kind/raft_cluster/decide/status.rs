@@ -224,7 +224,7 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         return None;
     }
     if unhealthy.is_empty() {
-        return other_version(view);
+        return other_version(view, draft);
     }
     let names: Vec<_> = unhealthy.iter().map(|voter| voter.name.as_str()).collect();
     Some((
@@ -233,8 +233,12 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     ))
 }
 
-/// An image that is not what its name says, where no upgrade could stop at it: the group was made so.
-fn other_version(view: &View<'_>) -> Option<(Reason, String)> {
+/// An image that is not what its name says, where no upgrade could stop at it: the group was made so. While an upgrade
+/// is still to come (behind a pause, say) members report the earlier version, and rightly.
+fn other_version(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
+    if rollout::is_needed(view, draft) {
+        return None;
+    }
     view.members.values().find_map(|member| {
         let why = rollout::other_version(view, member)?;
         let words = format!(
@@ -328,7 +332,7 @@ fn unready(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     if let Some(full) = problem(view, DISK_FULL, Reason::DiskFull) {
         return Some(full);
     }
-    if let Some(other) = other_version(view) {
+    if let Some(other) = other_version(view, draft) {
         return Some(other);
     }
     let incomplete = view.current_revision() != view.update_revision();

@@ -492,6 +492,15 @@ fn a_group_made_of_an_image_of_another_version_says_so() {
 }
 
 #[test]
+fn an_upgrade_that_a_pause_holds_back_is_no_other_version() {
+    let mut held_back = Situation::formed(3);
+    held_back.resource["spec"]["version"] = json!("9.9.9");
+    held_back.resource["spec"]["paused"] = json!(true);
+    assert_eq!(held_back.condition("Degraded").1, "Healthy");
+    assert_eq!(held_back.condition("Ready").1, "Waiting");
+}
+
+#[test]
 fn what_keeps_a_pod_from_running_is_told_in_words() {
     let forming = || {
         let mut forming = Situation::nothing();
