@@ -47,7 +47,10 @@ pub(crate) async fn describe(control: &Control, args: ObjectArgs) -> anyhow::Res
         .filter(|event| &event["involvedObject"]["uid"] == uid)
         .collect();
     // All are written in one form, which sorts as time does.
-    events.sort_by_key(|event| event["lastTimestamp"].as_str().map(str::to_owned));
+    events.sort_by(|one, other| {
+        let (one, other) = (&one["lastTimestamp"], &other["lastTimestamp"]);
+        one.as_str().cmp(&other.as_str())
+    });
 
     let mut text = head(&object)?;
     for (title, kind, items) in [("Pods", "pods", pods), ("Events", "events", events)] {

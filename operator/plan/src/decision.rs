@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::digest::short;
 use crate::{Action, Refusal, Stage};
 
 /// What to do now, and what to say about it.
@@ -56,12 +57,6 @@ impl Event {
             digest.update(part);
             digest.update([0]);
         }
-        let digest = digest.finalize();
-        let digest: String = digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("{about}.{digest}")
+        format!("{about}.{}", short(digest))
     }
 }

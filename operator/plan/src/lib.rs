@@ -4,6 +4,7 @@
 mod action;
 mod common;
 mod decision;
+mod digest;
 mod kind;
 mod object;
 mod objects;

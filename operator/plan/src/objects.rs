@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use sha2::{Digest, Sha256};
 
 use crate::Object;
+use crate::digest::short;
 
 /// Built, not yet applied.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +53,7 @@ pub const TEMPLATE_DIGEST: &str = "quorate.dev/template-digest";
 pub fn template_digest(set: &StatefulSet) -> String {
     let template = set.spec.as_ref().map(|spec| &spec.template);
     let json = serde_json::to_vec(&template).unwrap_or_default();
-    Sha256::digest(&json)
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    short(Sha256::new_with_prefix(json))
 }
 
 impl Objects<Applied> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use quorate_api::rules::Rule;
 
 use crate::Invalid;
@@ -36,6 +37,16 @@ const NO_KEY: &str = "is no key: write NAME or DOMAIN/NAME, the name of at most 
 const NO_VALUE: &str = "must be at most 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit";
 
 impl Faults {
+    /// Notes the labels and annotations below `path` that can be none.
+    pub(crate) fn metadata(&mut self, path: &str, meta: &ObjectMeta) {
+        if let Some(labels) = &meta.labels {
+            self.labels(&format!("{path}.labels"), labels);
+        }
+        if let Some(annotations) = &meta.annotations {
+            self.annotations(&format!("{path}.annotations"), annotations);
+        }
+    }
+
     /// Notes the labels below `path` that cannot be labels.
     pub(crate) fn labels(&mut self, path: &str, labels: &BTreeMap<String, String>) {
         self.annotations(path, labels);

@@ -44,11 +44,7 @@ impl Identity {
             "metadata.name",
             quorate_api::rules::NAME,
         );
-        let nothing = BTreeMap::new();
-        let labels = meta.labels.as_ref().unwrap_or(&nothing);
-        let annotations = meta.annotations.as_ref().unwrap_or(&nothing);
-        faults.labels("metadata.labels", labels);
-        faults.annotations("metadata.annotations", annotations);
+        faults.metadata("metadata", meta);
         if uid.is_empty() {
             faults.add(
                 "metadata.uid",

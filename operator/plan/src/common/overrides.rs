@@ -3,7 +3,7 @@
 //! The schema takes anything (a whole PodTemplateSpec in it would be 334 KB), so everything is checked here: that each
 //! field exists, and that none carries what the operator decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{Capabilities, Container, PodTemplateSpec, SecurityContext};
@@ -277,11 +277,7 @@ impl Overrides {
         volumes(&given, faults);
         names(&given, faults);
         if let Some(metadata) = &template.metadata {
-            let nothing = BTreeMap::new();
-            let labels = metadata.labels.as_ref().unwrap_or(&nothing);
-            let annotations = metadata.annotations.as_ref().unwrap_or(&nothing);
-            faults.labels(&format!("{ROOT}.metadata.labels"), labels);
-            faults.annotations(&format!("{ROOT}.metadata.annotations"), annotations);
+            faults.metadata(&format!("{ROOT}.metadata"), metadata);
         }
         incomplete(&given, faults);
         mounts(&given, tls, faults);

@@ -6,6 +6,7 @@ use quorate_api::LogFormat;
 use sha2::{Digest, Sha256};
 
 use super::{MEMBER, ValidRaftCluster};
+use crate::digest::short;
 
 /// The file's name in the ConfigMap.
 pub(super) const FILE: &str = "config.yaml";
@@ -29,12 +30,7 @@ pub(super) fn hash(config: &ConfigMap) -> String {
         digest.update(content);
         digest.update([0]);
     }
-    digest
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    short(digest)
 }
 
 fn yaml(valid: &ValidRaftCluster) -> String {
