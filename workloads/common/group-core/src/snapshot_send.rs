@@ -17,6 +17,10 @@ use crate::io::SnapshotFile;
 /// heard again.
 const MAX_OFFERS: u32 = 30;
 
+/// A disk that did not take a snapshot (it is full, say) is spared another try for so many times [`Pace::retry`]: each
+/// fills what is left of it for a moment.
+const SPARED: u32 = 5;
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -77,6 +81,8 @@ pub(crate) struct Sender {
     /// Earlier ones that may still be in use.
     old: Vec<Arc<SnapshotFile>>,
     taking: bool,
+    /// None is written for a member before this.
+    spared_until: Now,
     /// Who waits for a snapshot to be written, and which index it must reach.
     waiting: BTreeMap<MemberId, Index>,
     transfers: BTreeMap<MemberId, Transfer>,
@@ -97,6 +103,8 @@ impl Sender {
             .filter(|file| file.meta.index >= at_least)
         {
             Some(file) => vec![self.offer(to, file, now, pace)],
+            // The core asks again when it hears the member.
+            None if now < self.spared_until => vec![Action::Done { to, index: None }],
             None => {
                 self.waiting.insert(to, at_least);
                 self.take()
@@ -130,8 +138,9 @@ impl Sender {
     }
 
     /// It could not be written: those who wait are asked for again.
-    pub(crate) fn not_taken(&mut self) -> Vec<Action> {
+    pub(crate) fn not_taken(&mut self, now: Now, pace: Pace) -> Vec<Action> {
         self.taking = false;
+        self.spared_until = now + pace.retry * SPARED;
         std::mem::take(&mut self.waiting)
             .into_keys()
             .map(|to| Action::Done { to, index: None })
@@ -467,7 +476,10 @@ mod tests {
     fn a_file_that_cannot_be_written_or_read_is_asked_for_again() {
         let mut sender = Sender::default();
         sender.need(TO, 5, secs(0), PACE);
-        assert_eq!(sender.not_taken(), [done(None)]);
+        assert_eq!(sender.not_taken(secs(0), PACE), [done(None)]);
+        assert_eq!(sender.need(TO, 5, secs(4), PACE), [done(None)], "spared");
+        assert_eq!(sender.need(TO, 5, secs(5), PACE), [Action::Take]);
+        assert!(!sender.not_taken(secs(5), PACE).is_empty());
         let (mut sender, snapshot) = offered();
         drop(snapshot);
         assert_eq!(sender.unreadable(TO), [done(None)]);

@@ -187,7 +187,7 @@ impl Group {
     fn failed(&mut self, task: TaskKind, why: &str, round: &mut Round<'_>) {
         match task {
             TaskKind::TakeSnapshot => {
-                let actions = self.sender.not_taken();
+                let actions = self.sender.not_taken(round.now, pace(round));
                 self.send_snapshots(actions, round);
                 let refused = Refused::Busy(format!("the snapshot could not be written: {why}"));
                 self.snapshot_written(&Reply::Refused(refused), round);
