@@ -1,6 +1,8 @@
-//! Scaling, and a member that lost its disk.
+//! Scaling, and members whose disks fail.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -84,18 +86,42 @@ fn volumes_grow_and_three_become_five_become_three_become_five() -> Result<()> {
     cluster.finish()
 }
 
-#[test]
-fn a_member_that_lost_its_disk_returns_as_another() -> Result<()> {
-    let mut cluster = Cluster::start("lost", &Spec::default(), &[])?;
-    let before = identities(&cluster)?;
-    let victim = cluster.follower()?;
-    let claim = std::fs::read_dir(cluster.state().join("volumes/default"))?
+/// The folder of a member's volume.
+fn volume(cluster: &Cluster, member: &str) -> Result<PathBuf> {
+    std::fs::read_dir(cluster.state().join("volumes/default"))?
         .filter_map(Result::ok)
-        .find(|e| e.file_name().to_string_lossy().ends_with(&victim.name))
-        .context("the member's volume")?;
-    cluster.window("member killed and its folder emptied", |cluster| {
-        signal(victim.pid, Signal::KILL)?;
-        std::fs::remove_dir_all(claim.path())?;
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().ends_with(member))
+        .context("the member's volume")
+}
+
+/// One bit of what it wrote first.
+fn flip_a_bit(volume: &Path) -> Result<()> {
+    let log = std::fs::read_dir(volume.join("log"))?.filter_map(Result::ok);
+    let segments = log.map(|entry| entry.path());
+    let segments = segments.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(segments.min().context("a segment")?)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 200)?;
+    file.write_all_at(&[byte[0] ^ 8], 200)?;
+    Ok(())
+}
+
+/// Kills a follower, whose disk fails in some way, and waits until its pod votes under another identity. The old one,
+/// and the name.
+fn fail_a_disk(
+    cluster: &mut Cluster,
+    fault: &str,
+    fail: impl FnOnce(&Path, i32) -> Result<()>,
+) -> Result<(String, String)> {
+    let before = identities(cluster)?;
+    let victim = cluster.follower()?;
+    let folder = volume(cluster, &victim.name)?;
+    cluster.window(fault, |cluster| {
+        fail(&folder, victim.pid)?;
         cluster.up.wait("a new identity is a voter", SCALED, || {
             let now = identities(cluster)?;
             let known = now
@@ -105,14 +131,33 @@ fn a_member_that_lost_its_disk_returns_as_another() -> Result<()> {
         })?;
         cluster.wait_ready(SCALED)
     })?;
-    let after = identities(&cluster)?;
-    ensure!(
-        after
-            .iter()
-            .filter(|(name, id)| before.get(*name) == Some(*id))
-            .count()
-            == 2,
-        "{before:?} {after:?}"
-    );
+    let after = identities(cluster)?;
+    let same = after
+        .iter()
+        .filter(|(name, id)| before.get(*name) == Some(*id));
+    ensure!(same.count() == 2, "{before:?} {after:?}");
+    Ok((before[&victim.name].clone(), victim.name))
+}
+
+#[test]
+fn a_member_whose_disk_fails_returns_as_another() -> Result<()> {
+    let mut cluster = Cluster::start("lost", &Spec::default(), &[])?;
+    fail_a_disk(
+        &mut cluster,
+        "member killed, its folder emptied",
+        |folder, pid| {
+            signal(pid, Signal::KILL)?;
+            Ok(std::fs::remove_dir_all(folder)?)
+        },
+    )?;
+    let flip = |folder: &Path, pid: i32| {
+        // Held, since whoever supervises it starts it again at once.
+        signal(pid, Signal::STOP)?;
+        flip_a_bit(folder)?;
+        signal(pid, Signal::KILL)
+    };
+    let (old, name) = fail_a_disk(&mut cluster, "member killed, a bit flipped", flip)?;
+    let kept = volume(&cluster, &name)?.join(format!("removed-{old}"));
+    ensure!(kept.join("log").is_dir(), "{}", kept.display());
     cluster.finish()
 }

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use quorate_wire::{
     AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, MemberRequest, MemberStatus,
-    PROBLEM_BASE, Problem, TransferLeader,
+    PROBLEM_BASE, Problem, SetAside, TransferLeader,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,6 +121,7 @@ impl Client {
             MemberRequest::Promote { id, change } => self.promote(admin, id, change).await,
             MemberRequest::Remove { id, change } => self.remove(admin, id, change).await,
             MemberRequest::TransferLeader(body) => self.transfer_leader(admin, body).await,
+            MemberRequest::SetAside(body) => self.set_aside(admin, body).await,
         }
     }
 
@@ -201,6 +202,18 @@ impl Client {
         body: &TransferLeader,
     ) -> Result<ConfigurationStatus, Error> {
         self.change(admin, "leader", body).await
+    }
+
+    /// `POST /admin/set-aside`: has a damaged member set its data aside at its next start; idempotent.
+    ///
+    /// # Errors
+    /// See [`Error`]; 409 when the member is sound, when another identity is on its disk, or without room for another.
+    pub async fn set_aside(
+        &self,
+        admin: &str,
+        body: &SetAside,
+    ) -> Result<ConfigurationStatus, Error> {
+        self.change(admin, "set-aside", body).await
     }
 
     async fn change<T: DeserializeOwned>(

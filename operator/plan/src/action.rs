@@ -84,7 +84,7 @@ impl Action {
     }
 
     /// Every name that [`Action::name`] can give.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "MarkClaim",
         "GrowClaim",
         "OwnPod",
@@ -96,5 +96,6 @@ impl Action {
         "Promote",
         "Remove",
         "TransferLeader",
+        "SetAside",
     ];
 }

@@ -46,6 +46,16 @@ pub struct TransferLeader {
     pub to: Option<String>,
 }
 
+/// `POST /admin/set-aside`, to a damaged member itself: its data makes way. The next start sets it aside in a folder of
+/// its own and draws another identity. Idempotent; 409 when the member is sound, when another identity is on its disk, or
+/// when its disk has no room for what comes next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetAside {
+    /// The identity that must be on the disk.
+    pub incarnation: String,
+}
+
 /// A request to a member's admin listener, with what its path says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberRequest {
@@ -69,6 +79,8 @@ pub enum MemberRequest {
     },
     /// `POST /admin/leader`.
     TransferLeader(TransferLeader),
+    /// `POST /admin/set-aside`.
+    SetAside(SetAside),
 }
 
 impl MemberRequest {
@@ -80,6 +92,7 @@ impl MemberRequest {
             MemberRequest::Promote { .. } => "Promote",
             MemberRequest::Remove { .. } => "Remove",
             MemberRequest::TransferLeader(_) => "TransferLeader",
+            MemberRequest::SetAside(_) => "SetAside",
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct MemberStatus {
     /// Why, when `state` is not [`MemberState::Running`]; what to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether a damaged member's data can make way for a new identity on the same disk, by `POST /admin/set-aside`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_set_aside: bool,
     /// Whether it can serve: `/readyz` answers the same.
     pub ready: bool,
     /// True when any listener that should be protected is not (no certificates were given).
@@ -52,7 +55,8 @@ pub enum MemberState {
     Running,
     /// Its log, vote or state failed verification: it neither votes, acknowledges nor leads, and must be replaced.
     Damaged,
-    /// Its identity was removed from the group; its data has been set aside.
+    /// Its identity was removed from the group, or its damaged data made way: the next start sets aside what is on its
+    /// disk.
     Removed,
 }
 

@@ -17,6 +17,7 @@ fn status() -> MemberStatus {
         reason: Some("why".into()),
         ready: true,
         insecure: false,
+        can_set_aside: false,
         problems: vec![MemberProblem {
             code: DISK_FULL.into(),
             message: "words".into(),
@@ -122,6 +123,11 @@ fn a_status_looks_as_it_always_did() {
     assert_eq!(serde_json::to_value(status()).unwrap(), written());
     let read: MemberStatus = serde_json::from_value(written()).unwrap();
     assert_eq!(read, status());
+    let mut damaged = status();
+    damaged.can_set_aside = true;
+    let mut since = written();
+    since["canSetAside"] = json!(true);
+    assert_eq!(serde_json::to_value(damaged).unwrap(), since);
 }
 
 #[test]

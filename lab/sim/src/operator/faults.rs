@@ -275,6 +275,7 @@ impl World {
             return;
         };
         disk.content = MemberState::Damaged;
+        disk.can_set_aside = self.rng.bool();
         self.group.forget(id);
         self.counters.add("disk damaged");
         self.trace(|| format!("the disk of {pod} is damaged"));

@@ -14,7 +14,7 @@ use quorate_wire::{MemberState, Part};
 use super::NAME;
 use super::api::Api;
 use super::group::{Configuration, Group, Id, Seat};
-use super::nodes::{Nodes, text};
+use super::nodes::{Disk, Nodes, text};
 
 /// Who knows of a group that this identity is not the founder of: a member, a claim or the status. Where all of them
 /// are gone nothing can tell the operator that there was one, and nothing is left of it either.
@@ -213,22 +213,7 @@ impl Judge {
         let Some(disk) = uid.and_then(|uid| scene.nodes.disks.get(uid)) else {
             return Ok(());
         };
-        let seat = scene
-            .seat(disk.id)
-            .filter(|seat| seat.part != Part::Learner);
-        if let (Some(_), Some(configuration)) = (seat, scene.configuration()) {
-            if disk.content == MemberState::Running {
-                return Err(format!(
-                    "{claim} is deleted, though it holds the data of a sound voter"
-                ));
-            }
-            let base = self.base(scene);
-            if !configuration.is_quorum(|id| base.contains(&id) && id != disk.id) {
-                return Err(format!(
-                    "{claim} is deleted, though the others are no healthy quorum"
-                ));
-            }
-        }
+        self.gives_up(scene, disk, &format!("{claim} is deleted"))?;
         let useless = matches!(disk.content, MemberState::Damaged | MemberState::Empty);
         if !useless && !self.deletes_scaled_at_read {
             return Err(format!(
@@ -236,6 +221,29 @@ impl Judge {
             ));
         }
         self.disrupt(disk.id);
+        Ok(())
+    }
+
+    /// The data of a damaged member makes way.
+    pub fn set_aside(&self, scene: &Scene<'_>, pod: &str, disk: &Disk) -> Result<(), String> {
+        self.gives_up(scene, disk, &format!("the data of {pod} makes way"))
+    }
+
+    /// What is on a disk is of no more use to the group.
+    fn gives_up(&self, scene: &Scene<'_>, disk: &Disk, what: &str) -> Result<(), String> {
+        let seat = scene
+            .seat(disk.id)
+            .filter(|seat| seat.part != Part::Learner);
+        let (Some(_), Some(configuration)) = (seat, scene.configuration()) else {
+            return Ok(());
+        };
+        if disk.content == MemberState::Running {
+            return Err(format!("{what}, though it holds the data of a sound voter"));
+        }
+        let base = self.base(scene);
+        if !configuration.is_quorum(|id| base.contains(&id) && id != disk.id) {
+            return Err(format!("{what}, though the others are no healthy quorum"));
+        }
         Ok(())
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Disk {
     pub cluster: String,
     pub id: Id,
     pub content: MemberState,
+    /// Damaged data can make way on this disk: its identity can be read, and the disk still takes a mark.
+    pub can_set_aside: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -214,6 +216,7 @@ impl Nodes {
                 cluster: cluster.to_owned(),
                 id: rng.u64(1..),
                 content: MemberState::Empty,
+                can_set_aside: false,
             };
             let disk = self
                 .disks
@@ -376,6 +379,7 @@ impl Nodes {
             groups.extend(view.map(|view| if alone { leaderless(view) } else { view }));
         }
         let damaged = disk.content == MemberState::Damaged;
+        let can_set_aside = damaged && disk.can_set_aside;
         let blocker = RestartBlocker {
             code: "SendingSnapshot".into(),
             message: "a snapshot is being sent".into(),
@@ -387,11 +391,16 @@ impl Nodes {
             version: process.version.clone(),
             feature_level: 1,
             cluster: disk.cluster.clone(),
-            incarnation: text(if damaged { 0 } else { disk.id }),
+            incarnation: text(if damaged && !can_set_aside {
+                0
+            } else {
+                disk.id
+            }),
             state: disk.content,
             reason: damaged.then(|| "a checksum does not hold".into()),
             ready: !alone && is_ready(disk, group),
             insecure: true,
+            can_set_aside,
             problems: Vec::new(),
             restart_blockers: if ailments.busy > now {
                 vec![blocker]

@@ -358,6 +358,28 @@ impl World {
                         .map_err(refuse)
                 })
             }
+            MemberRequest::SetAside(asked) => {
+                if id(&asked.incarnation) != disk.id {
+                    return Err("another disk has come into its place".into());
+                }
+                match disk.content {
+                    MemberState::Removed => return Ok(()),
+                    MemberState::Damaged if disk.can_set_aside => {}
+                    _ => return Err("there is nothing damaged that could be set aside".into()),
+                }
+                self.judge_now(|judge, scene| judge.set_aside(scene, pod, &disk));
+                let no_room = self.rng.u8(..8) == 0;
+                if let Some(disk) = self.nodes.disks.get_mut(&claim) {
+                    disk.can_set_aside = false;
+                    if !no_room {
+                        disk.content = MemberState::Removed;
+                    }
+                }
+                match no_room {
+                    true => Err("there is no room for another".into()),
+                    false => Ok(()),
+                }
+            }
             MemberRequest::TransferLeader(transfer) => {
                 let alive = self.nodes.alive(self.now);
                 let to = transfer.to.as_deref().map_or(0, id);

@@ -172,8 +172,8 @@ impl World {
         Some(Change::Reconfigure { promote, remove })
     }
 
-    /// A member that was removed, or is damaged, is started again: the one begins anew by itself, the other gets
-    /// an empty disk.
+    /// A member that was removed is started again, and begins anew by itself. So does one that is damaged, once it was
+    /// asked to; or it gets an empty disk.
     fn restart_removed(&mut self) {
         for slot in 0..self.slots.len() {
             let Some(process) = &self.slots[slot].process else {
@@ -185,6 +185,11 @@ impl World {
                 MemberState::Removed if process.running.is_empty() && self.rng.u8(..4) == 0 => {
                     self.kill(slot, false);
                     self.queue.after(ms(5), Event::Start { slot });
+                }
+                MemberState::Damaged if process.node.can_set_aside() && self.rng.u8(..4) > 0 => {
+                    if let Some(incarnation) = self.slots[slot].identity {
+                        self.ask(slot, Asker::Admin, Request::SetAside { incarnation });
+                    }
                 }
                 MemberState::Damaged => {
                     self.kill(slot, false);

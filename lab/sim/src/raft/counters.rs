@@ -44,6 +44,7 @@ reached! {
     FailedSync: "failed fsyncs that ended the process",
     StuckSync: "fsyncs that took longer than an election",
     Damaged: "members that reported damage",
+    SetAside: "damaged members that set their data aside",
     Replaced: "damaged or lost members replaced",
     DiskLost: "disks lost",
     FollowerFull: "rounds in which a follower takes nothing in before it has applied",

@@ -260,7 +260,11 @@ impl World {
             self.counters.hit(Reached::TornTail);
         }
         if started.stood_aside {
-            self.counters.hit(Reached::StoodAside);
+            let damaged = self.slots[slot].damaged;
+            self.counters.hit(match damaged {
+                true => Reached::SetAside,
+                false => Reached::StoodAside,
+            });
         }
         self.inspect_start(slot);
         self.poke(slot, now);

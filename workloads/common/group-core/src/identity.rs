@@ -12,7 +12,7 @@ use quorate_store::{Disk, FileSystem};
 use crate::paths;
 
 const VERSION: u32 = 1;
-/// How many removed identities' data are kept.
+/// How many removed identities' data are kept at most; the latest always is.
 const KEPT: usize = 2;
 
 /// What a member knows of itself before anything else is opened.
@@ -72,9 +72,10 @@ impl Identity {
 }
 
 /// Reads the identity. `data` are the names besides its own under which the disk keeps a member's data: where they are
-/// and the identity is not, it was lost, and no new one takes its place over them. On an empty disk `drawn` (random, not 0) becomes the identity, durably. When the identity
-/// on the disk was removed from its group, its data moves into a folder of its own first (the latest two are kept).
-/// Call it before the state store is opened: the store's files move too.
+/// and the identity is not, it was lost, and no new one takes its place over them. On an empty
+/// disk `drawn` (random, not 0) becomes the identity, durably. When the identity on the disk was removed from its group,
+/// its data moves into a folder of its own first (the latest two are kept where there is room for both). Call it before
+/// the state store is opened: the store's files move too.
 pub fn open_identity(
     disk: &Disk,
     cluster: &str,
@@ -183,23 +184,38 @@ pub(crate) fn current(disk: &dyn FileSystem) -> Option<MemberId> {
     read(disk).ok().flatten().map(|found| MemberId(found.id))
 }
 
+/// What an identity holds, by name: everything but itself and what earlier ones left.
+fn names_held(disk: &dyn FileSystem) -> io::Result<Vec<String>> {
+    let mut names = disk.list(Path::new(""))?;
+    names.retain(|name| {
+        let stays = name == paths::IDENTITY || name == paths::REMOVED || name == "lost+found";
+        !stays && !name.starts_with("removed-")
+    });
+    Ok(names)
+}
+
+/// The bytes that the identity on this disk holds.
+pub(crate) fn held(disk: &dyn FileSystem) -> io::Result<u64> {
+    let mut names = names_held(disk)?.into_iter();
+    names.try_fold(0, |sum, name| Ok(sum + disk.size(Path::new(&name))?))
+}
+
 /// Moves everything but the identity, then replaces the identity: that is the point of no return, and whatever a
 /// crash interrupts before it is taken up again.
 fn set_aside(disk: &dyn FileSystem, found: OnDisk, drawn: MemberId) -> Result<(), IdentityError> {
     let folder = PathBuf::from(paths::set_aside(MemberId(found.id)));
     disk.create_dir_all(&folder)?;
-    for name in disk.list(Path::new(""))? {
-        let stays = name == paths::IDENTITY || name == paths::REMOVED || name == "lost+found";
-        if !stays && !name.starts_with("removed-") {
-            disk.rename(Path::new(&name), &folder.join(&name))?;
-        }
+    for name in names_held(disk)? {
+        disk.rename(Path::new(&name), &folder.join(&name))?;
     }
     let content = found.encode_to_vec();
     atomic_file::write(disk, &folder.join(paths::IDENTITY), VERSION, &content)?;
     disk.sync_dir(Path::new(""))?;
     let mut earlier = vec![found.id];
     earlier.extend(found.earlier);
-    earlier.truncate(KEPT);
+    // The new identity will need as much again.
+    let room = disk.available()? >= disk.size(&folder)?;
+    earlier.truncate(if room { KEPT } else { 1 });
     let kept: Vec<String> = earlier
         .iter()
         .map(|id| paths::set_aside(MemberId(*id)))
@@ -369,6 +385,23 @@ mod tests {
             paths::set_aside(MemberId(3)),
             paths::set_aside(MemberId(4)),
         ];
+        assert_eq!(disk.list(Path::new("")).unwrap(), expected);
+    }
+
+    #[test]
+    fn only_the_latest_is_kept_when_space_is_short() {
+        let (mem, disk) = disk();
+        open(&disk, 1);
+        for id in 1..=3 {
+            put(&disk, "log/segment");
+            let mut segment = disk.open(Path::new("log/segment")).unwrap();
+            segment.write_at(0, &[7; 100]).unwrap();
+            assert_eq!(held(&*disk).unwrap(), 100);
+            mem.set_available(if id == 3 { 99 } else { 1000 });
+            mark_removed(&*disk, MemberId(id)).unwrap();
+            open(&disk, id + 1);
+        }
+        let expected = ["identity".into(), paths::set_aside(MemberId(3))];
         assert_eq!(disk.list(Path::new("")).unwrap(), expected);
     }
 

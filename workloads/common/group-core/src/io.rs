@@ -97,6 +97,11 @@ pub enum Request {
     },
     /// Makes the state durable, cuts the log and writes a snapshot file.
     Snapshot,
+    /// Gives the data of a damaged member up: the next start sets it aside and draws another identity. Idempotent.
+    SetAside {
+        /// The identity that must be on the disk.
+        incarnation: MemberId,
+    },
 }
 
 /// A command with what makes its retry safe.
@@ -157,6 +162,9 @@ pub enum Refused {
     /// The disk already knows another identity or group than a bootstrap names.
     #[error("{0}")]
     Bootstrap(String),
+    /// What is on this disk cannot be set aside, or must not.
+    #[error("{0}")]
+    SetAside(String),
     /// The identity to be added was removed before.
     #[error("{0} was removed from the group, and no identity is used twice")]
     Removed(MemberId),
@@ -297,6 +305,8 @@ pub enum Task {
     RemoveSnapshot(Arc<SnapshotFile>),
     /// Note durably that this identity was removed: the next start sets its data aside.
     StandAside,
+    /// The same of damaged data, which may fill so much of the disk that none is left for a new member's.
+    SetAside,
 }
 
 impl Task {
@@ -320,6 +330,7 @@ impl Task {
             Task::Install { .. } => TaskKind::Install,
             Task::RemoveSnapshot(_) => TaskKind::RemoveSnapshot,
             Task::StandAside => TaskKind::StandAside,
+            Task::SetAside => TaskKind::SetAside,
         }
     }
 }
@@ -345,6 +356,8 @@ pub enum TaskKind {
     RemoveSnapshot,
     /// [`Task::StandAside`].
     StandAside,
+    /// [`Task::SetAside`].
+    SetAside,
 }
 
 /// A snapshot file on this member's disk (or on the sender's).
@@ -420,6 +433,8 @@ pub enum TaskResult {
     Removed,
     /// The removal of this identity is noted.
     StoodAside,
+    /// The damaged data stays where it is, and why.
+    NotSetAside(String),
     /// A file could not be read or written (disk full, say): it is asked for again later.
     Failed {
         /// Which task.

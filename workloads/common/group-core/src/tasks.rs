@@ -71,6 +71,11 @@ pub fn run(task: Task, context: &Context<'_>) -> TaskResult {
             .map(|()| TaskResult::Removed)
             .map_err(SnapshotError::from),
         Task::StandAside => stand_aside(disk),
+        Task::SetAside => {
+            return room_for_another(disk)
+                .and_then(|()| stand_aside(disk))
+                .unwrap_or_else(|error| TaskResult::NotSetAside(error.to_string()));
+        }
     };
     match done {
         Ok(result) => result,
@@ -197,6 +202,16 @@ fn install_result(context: &Context<'_>, snapshot: SnapshotFile) -> TaskResult {
             Err(unreadable) => state_failed(&unreadable),
         },
     }
+}
+
+/// Whoever comes next on this disk needs as much again.
+fn room_for_another(disk: &dyn FileSystem) -> Result<(), SnapshotError> {
+    let (held, free) = (identity::held(disk)?, disk.available()?);
+    if free < held {
+        let why = format!("{free} bytes are free, too little beside {held} that are set aside");
+        return Err(SnapshotError::Damaged(why));
+    }
+    Ok(())
 }
 
 fn stand_aside(disk: &dyn FileSystem) -> Result<TaskResult, SnapshotError> {

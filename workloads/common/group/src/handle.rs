@@ -167,6 +167,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Bootstrap { .. }
         | Request::Change { .. }
         | Request::Transfer { .. }
-        | Request::Snapshot => "admin",
+        | Request::Snapshot
+        | Request::SetAside { .. } => "admin",
     }
 }

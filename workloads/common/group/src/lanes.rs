@@ -50,6 +50,9 @@ impl Workbench {
             TaskResult::Failed { why, .. } => {
                 tracing::warn!(group, ?kind, why, "a task failed; it is tried again later")
             }
+            TaskResult::NotSetAside(why) => {
+                tracing::warn!(why, "the damaged data cannot be set aside")
+            }
             TaskResult::BadSnapshot { why, .. } => {
                 tracing::warn!(group, why, "a received snapshot was thrown away")
             }

@@ -27,6 +27,8 @@ pub struct NodeStatus {
     pub state: MemberState,
     /// Why, when it is not running; what to do next.
     pub reason: Option<String>,
+    /// Whether its damaged data can make way for a new identity on the same disk.
+    pub can_set_aside: bool,
     /// Whether client writes are refused since the disk has less free space than the reserve.
     pub read_only: bool,
     /// Whether every group here is served within the lag bound.
@@ -63,6 +65,7 @@ impl NodeStatus {
             id: node.id(),
             state: node.state(),
             reason: node.reason(),
+            can_set_aside: node.can_set_aside(),
             read_only: node.is_read_only(),
             ready: node.ready(),
             restart_blockers: node.restart_blockers(),

@@ -144,6 +144,7 @@ mod tests {
                 reason: None,
                 ready: false,
                 insecure: true,
+                can_set_aside: false,
                 problems: vec![],
                 restart_blockers: vec![],
                 groups: vec![],

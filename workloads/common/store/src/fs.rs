@@ -24,6 +24,8 @@ pub trait FileSystem: Send + Sync + 'static {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// The bytes of all files below a folder, or of a file; 0 if there is none.
+    fn size(&self, path: &Path) -> io::Result<u64>;
     /// Free space in bytes.
     fn available(&self) -> io::Result<u64>;
 }

@@ -110,10 +110,26 @@ impl FileSystem for RealFs {
         sync_folder(&self.resolve(path)?)
     }
 
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        size(&self.resolve(path)?)
+    }
+
     fn available(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.root)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+fn size(path: &Path) -> io::Result<u64> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    if !found.is_dir() {
+        return Ok(found.len());
+    }
+    fs::read_dir(path)?.try_fold(0, |sum: u64, entry| Ok(sum + size(&entry?.path())?))
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

@@ -14,7 +14,9 @@ use axum::{Json, Router};
 use quorate_group_core::{Refused, Reply, Request};
 use quorate_node::problem::Refusal;
 use quorate_raft::{Change, Contact, MemberId};
-use quorate_wire::{AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, TransferLeader};
+use quorate_wire::{
+    AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, SetAside, TransferLeader,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -29,7 +31,7 @@ use crate::settings::{name_fault, peer_address_fault};
 
 /// Told to who asks for something else.
 const API: &str = "/admin/bootstrap, /admin/members, /admin/members/{id}/promote, /admin/members/{id}/remove, \
-                   /admin/leader and /admin/snapshot";
+                   /admin/leader, /admin/snapshot and /admin/set-aside";
 
 type Answer = Result<Json<ConfigurationStatus>, Refusal>;
 type Member = Result<Path<String>, PathRejection>;
@@ -103,6 +105,7 @@ impl<G: Group> Admin<G> {
             )
             .route("/admin/leader", post(transfer::<G>).fallback(method))
             .route("/admin/snapshot", post(snapshot::<G>).fallback(method))
+            .route("/admin/set-aside", post(set_aside::<G>).fallback(method))
             .fallback(|uri: Uri| async move { no_such_path(uri.path(), API) })
             .with_state(Arc::new(self));
         observe(
@@ -255,6 +258,14 @@ async fn transfer<G: Group>(
 ) -> Answer {
     let to = body.to.map(|to| id(&to, "to")).transpose()?;
     admin.change(Request::Transfer { to }).await
+}
+
+async fn set_aside<G: Group>(
+    State(admin): State<Arc<Admin<G>>>,
+    Asked(body): Asked<SetAside>,
+) -> Answer {
+    let incarnation = id(&body.incarnation, "incarnation")?;
+    admin.change(Request::SetAside { incarnation }).await
 }
 
 /// The body of a change that needs to be told nothing.

@@ -45,6 +45,10 @@ impl FileSystem for NoSync {
         self.0.sync_dir(path)
     }
 
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.0.size(path)
+    }
+
     fn available(&self) -> io::Result<u64> {
         self.0.available()
     }

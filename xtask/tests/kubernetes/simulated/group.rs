@@ -86,6 +86,7 @@ impl Group {
         }
         match request {
             MemberRequest::Bootstrap(_) => return Ok(()),
+            MemberRequest::SetAside(_) => return Err((409, "this member is sound")),
             MemberRequest::TransferLeader(transfer) => {
                 let other = self.voters().find(|voter| voter.id != asked);
                 let other = other.map(|voter| voter.id.clone());

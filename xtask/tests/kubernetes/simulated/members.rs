@@ -110,6 +110,7 @@ impl Members {
             reason: None,
             ready: cluster.is_ready(member),
             insecure: true,
+            can_set_aside: false,
             problems: Vec::new(),
             restart_blockers: Vec::new(),
             groups: groups.into_iter().collect(),

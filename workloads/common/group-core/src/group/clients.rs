@@ -12,7 +12,7 @@ use crate::requests::{Copy, Kind, Origin};
 use crate::round::Round;
 
 impl Group {
-    /// Takes a request in; [`Request::Bootstrap`] is the node's.
+    /// Takes a request in; [`Request::Bootstrap`] and [`Request::SetAside`] are the node's.
     pub(crate) fn request(&mut self, ticket: Ticket, request: Request, round: &mut Round<'_>) {
         if self.gone {
             let why = "this member was removed from the group".to_owned();
@@ -52,6 +52,7 @@ impl Group {
                 round.reply(ticket, Reply::Done);
                 Ok(())
             }
+            Request::SetAside { .. } => Err(Refused::SetAside("this member is sound".into())),
         };
         if let Err(refused) = taken {
             round.reply(ticket, Reply::Refused(refused));

@@ -96,7 +96,7 @@ impl Group {
                 self.state_busy = false;
                 self.receiver.end();
             }
-            TaskResult::Removed | TaskResult::StoodAside => {}
+            TaskResult::Removed | TaskResult::StoodAside | TaskResult::NotSetAside(_) => {}
             TaskResult::Failed { task, why } => self.failed(task, &why, round),
             TaskResult::Fatal(why) | TaskResult::Unusable(why) => return Err(why),
         }
@@ -202,7 +202,8 @@ impl Group {
             | TaskKind::Flush
             | TaskKind::Install
             | TaskKind::RemoveSnapshot
-            | TaskKind::StandAside => {}
+            | TaskKind::StandAside
+            | TaskKind::SetAside => {}
         }
     }
 

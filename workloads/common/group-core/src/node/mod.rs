@@ -1,5 +1,6 @@
 //! All groups of one process.
 
+mod aside;
 mod bootstrap;
 mod status;
 
@@ -11,12 +12,13 @@ use crate::GroupId;
 use crate::compaction::Compaction;
 use crate::config::Config;
 use crate::group::{Group, Start};
-use crate::io::{Durable, Effect, Input, Refused, Reply, Request, Task, TaskResult};
+use crate::io::{Durable, Effect, Input, Refused, Reply, Request, TaskResult};
 use crate::log_index::LogIndex;
 use crate::message::{PeerBody, PeerMessage};
 use crate::record::Record;
 use crate::round::{Round, Shared};
 
+use aside::Aside;
 use bootstrap::Bootstraps;
 
 /// How many groups a member takes part in at most.
@@ -38,8 +40,7 @@ pub struct Node {
     bootstraps: Bootstraps,
     /// Why this member's data cannot be trusted.
     damage: Option<String>,
-    /// That this identity was removed has been told to the disk.
-    standing_aside: bool,
+    aside: Aside,
 }
 
 /// One write of the common log.
@@ -71,7 +72,7 @@ impl Node {
             index,
             bootstraps: Bootstraps::default(),
             damage: None,
-            standing_aside: false,
+            aside: Aside::default(),
         };
         // Time runs from the start on, not from the first message: a group of one gets none.
         for group in node.touched.clone() {
@@ -222,6 +223,9 @@ impl Node {
         if let Request::Bootstrap { incarnation } = request {
             return self.bootstrap(ticket, group, incarnation, out);
         }
+        if let Request::SetAside { incarnation } = request {
+            return self.set_aside(ticket, group, incarnation, out);
+        }
         if !self.groups.contains_key(&group) {
             let reply = Reply::Refused(Refused::NoGroup(group));
             return out.push(Effect::Reply { ticket, reply });
@@ -308,23 +312,6 @@ impl Node {
         out.push(Effect::Log { id, records });
     }
 
-    /// When this identity was removed from all its groups, it is out of service, now and after a restart.
-    fn stand_aside(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let group = self.groups.keys().next().copied();
-        if let Some(group) = group
-            && !self.standing_aside
-            && self.groups.values().all(Group::is_gone)
-        {
-            self.standing_aside = true;
-            self.retire("this member was removed from its group", now, out);
-            out.push(Effect::Task {
-                group,
-                task: Task::StandAside,
-            });
-            out.push(Effect::Changed);
-        }
-    }
-
     fn retire(&mut self, why: &str, now: Now, out: &mut Vec<Effect>) {
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
@@ -341,25 +328,6 @@ impl Node {
         self.shared.records.clear();
         self.timers.clear();
         out.push(Effect::Changed);
-    }
-
-    fn out_of_service(&self) -> Option<String> {
-        match &self.damage {
-            Some(why) => Some(format!("this member's data cannot be trusted: {why}")),
-            None => self
-                .standing_aside
-                .then(|| "this member was removed from its group".to_owned()),
-        }
-    }
-
-    fn refuse(&self, input: Input, out: &mut Vec<Effect>) {
-        if let Input::Request { ticket, .. } = input {
-            let why = self.out_of_service().unwrap_or_default();
-            out.push(Effect::Reply {
-                ticket,
-                reply: Reply::Refused(Refused::OutOfService(why)),
-            });
-        }
     }
 
     fn with(

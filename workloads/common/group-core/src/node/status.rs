@@ -16,8 +16,8 @@ impl Node {
     /// What this member is able to do.
     pub fn state(&self) -> MemberState {
         match &self.damage {
+            _ if self.aside.is_standing() => MemberState::Removed,
             Some(_) => MemberState::Damaged,
-            None if self.standing_aside => MemberState::Removed,
             None if self.groups.is_empty() => MemberState::Empty,
             None => MemberState::Running,
         }

@@ -175,6 +175,64 @@ fn a_flipped_bit_in_the_log_or_the_state_damages_the_member() {
 }
 
 #[test]
+fn damaged_data_makes_way_when_it_is_asked_to() {
+    let mut net = Net::group_of(3, |_| {});
+    let leader = net.wait_leader();
+    let b = ["b", "c"].into_iter().find(|name| **name != *leader);
+    let b = b.unwrap();
+    for _ in 0..50 {
+        net.answer(&leader, None, "add x 5");
+    }
+    let old = net.id(b);
+    let ask = |id| Request::SetAside { incarnation: id };
+    let refused = |reply: Reply| match reply {
+        Reply::Refused(Refused::SetAside(why)) => why,
+        reply => panic!("{reply:?}"),
+    };
+    assert!(refused(net.call(b, ask(old))).contains("sound"));
+    net.crash(b);
+    let log = Path::new("log");
+    let segment = net.members[b].disk.list(log).unwrap()[0].clone();
+    assert!(net.members[b].disk.flip(&log.join(&segment), 200, 3));
+    net.start(b);
+    assert!(net.state(b) == MemberState::Damaged && net.node(b).can_set_aside());
+    assert!(refused(net.call(b, ask(MemberId(7)))).contains("another disk"));
+
+    let disk = net.members[b].disk.clone();
+    disk.set_available(10);
+    assert!(refused(net.call(b, ask(old))).contains("10 bytes are free"));
+    assert!(net.state(b) == MemberState::Damaged && !net.node(b).can_set_aside());
+    disk.set_available(1 << 30);
+    assert_eq!(net.call(b, ask(old)), Reply::Done);
+    assert_eq!(net.state(b), MemberState::Removed);
+    assert_eq!(net.call(b, ask(old)), Reply::Done, "once more");
+
+    let new = net.restart(b);
+    assert_ne!(new, old);
+    assert_eq!(net.state(b), MemberState::Empty);
+    let aside = Path::new(&format!("removed-{old}")).join(log);
+    assert!(disk.list(&aside).unwrap().contains(&segment));
+    net.remove(old);
+    net.join(b);
+    assert_eq!(net.read(b, "x"), 250);
+}
+
+#[test]
+fn whose_data_it_is_must_be_known_to_set_it_aside() {
+    let mut net = Net::group_of(1, |_| {});
+    let old = net.id("a");
+    net.crash("a");
+    assert!(net.members["a"].disk.flip(Path::new("identity"), 26, 0));
+    net.start("a");
+    assert!(net.state("a") == MemberState::Damaged && !net.node("a").can_set_aside());
+    let ask = Request::SetAside { incarnation: old };
+    assert!(matches!(
+        net.call("a", ask),
+        Reply::Refused(Refused::SetAside(_))
+    ));
+}
+
+#[test]
 fn state_that_is_lost_or_a_log_that_is_lost_is_damage() {
     // The state went back to nothing, but the log was cut already.
     let mut net = Net::group_of(1, |config| {

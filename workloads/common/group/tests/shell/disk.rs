@@ -76,6 +76,10 @@ impl FileSystem for CountingFs {
         self.inner.sync_dir(path)
     }
 
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.inner.size(path)
+    }
+
     fn available(&self) -> io::Result<u64> {
         if self.gauges.full.load(Ordering::Relaxed) {
             Ok(0)

@@ -174,6 +174,10 @@ impl FileSystem for MemFs {
         self.lock().names.sync_dir(path)
     }
 
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.lock().names.size(path, Content::len)
+    }
+
     fn available(&self) -> io::Result<u64> {
         Ok(self.lock().available)
     }

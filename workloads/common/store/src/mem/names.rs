@@ -106,6 +106,23 @@ impl<F> Names<F> {
         }
     }
 
+    pub(super) fn size(&self, path: &Path, len: impl Fn(&F) -> u64) -> io::Result<u64> {
+        let mut below = match self.find(path) {
+            Ok(node) => vec![node],
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut sum = 0;
+        while let Some(node) = below.pop() {
+            match self.nodes.get(&node) {
+                Some(Node::File(file)) => sum += len(file),
+                Some(Node::Folder { live, .. }) => below.extend(live.values()),
+                None => {}
+            }
+        }
+        Ok(sum)
+    }
+
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_folder, from_name) = self.parent(from)?;
         let (to_folder, to_name) = self.parent(to)?;

@@ -32,6 +32,8 @@ pub(crate) fn behaves(disk: &dyn FileSystem) {
     disk.sync_dir(path("a/b")).unwrap();
     assert_eq!(disk.list(path("a/b")).unwrap(), ["one", "two"]);
     disk.rename(path("a/b/two"), path("a/b/one")).unwrap();
+    let sizes = ["a", "a/b/one", "a/b/two"].map(|name| disk.size(path(name)).unwrap());
+    assert_eq!(sizes, [2000, 2000, 0]);
     assert_eq!(
         disk.list(path("a/b")).unwrap(),
         ["one"],

@@ -169,6 +169,7 @@ pub fn refused(refused: Refused, leader: Option<String>) -> Refusal {
             conflict("identity-removed", "Identity removed", detail)
         }
         Refused::Bootstrap(why) => conflict("bootstrap-refused", "Bootstrap refused", why),
+        Refused::SetAside(why) => conflict("not-set-aside", "Not set aside", why),
         Refused::OutOfService(why) => {
             unavailable("out-of-service", "Out of service", why, AFTER_CLEANING).leader(leader)
         }

@@ -52,6 +52,7 @@ async fn what_is_wrong_with_a_change_is_named() {
         ),
         ("leader", json!({"too": "x"}), "too"),
         ("leader", json!({"to": "x"}), "to"),
+        ("set-aside", json!({"incarnation": "x"}), "incarnation"),
         (
             "members/00000000000000ff/remove",
             json!({}),
@@ -82,6 +83,13 @@ async fn what_is_wrong_with_a_change_is_named() {
     assert_eq!(
         (large.status.as_u16(), large.problem().as_str()),
         (413, "too-large")
+    );
+    let identity = member.status().await.unwrap().incarnation;
+    let sound = json!({"incarnation": identity});
+    let sound = member.admin("/admin/set-aside", &sound).await;
+    assert_eq!(
+        (sound.status.as_u16(), sound.problem().as_str()),
+        (409, "not-set-aside")
     );
     let nowhere = ask("GET", "/kv/a", &[], "").await;
     assert_eq!(nowhere.problem(), "no-such-path");

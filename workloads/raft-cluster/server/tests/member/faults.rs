@@ -74,7 +74,7 @@ async fn a_damaged_log_is_said_and_not_served() {
 
     member.start();
     let status = until_damaged(member).await;
-    assert_eq!((status.ready, status.incarnation), (false, identity));
+    assert_eq!((status.ready, &status.incarnation), (false, &identity));
     let reason = status.reason.unwrap();
     assert!(
         reason.contains("remove") || reason.contains("replace"),
@@ -85,6 +85,21 @@ async fn a_damaged_log_is_said_and_not_served() {
         .client("GET", "/kv/1?consistency=stale", &[], "")
         .await;
     assert_eq!(read.status, 503, "{read:?}");
+
+    assert!(status.can_set_aside);
+    let ask = serde_json::json!({"incarnation": identity});
+    let answer = member.admin("/admin/set-aside", &ask).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let says = |state| move |status: &MemberStatus| status.state == state;
+    member
+        .until("it makes way", says(MemberState::Removed))
+        .await;
+    member.stop(Signal::KILL).await;
+    member.start();
+    let anew = member.until("it is empty", says(MemberState::Empty)).await;
+    assert_ne!(anew.incarnation, identity);
+    let kept = member.dir.join(format!("removed-{identity}"));
+    assert!(kept.join("log").is_dir() && kept.join("state").is_dir());
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ pub const REMOVED: &str = "quorate.dev/removed";
 /// remove it. A removal that was only asked for may never be made.
 pub const LEFT: &str = "quorate.dev/left";
 
+/// Annotation of a claim: the identity on it whose data was damaged and was asked to make way for another.
+pub const SET_ASIDE: &str = "quorate.dev/set-aside";
+
 pub(super) fn get<'a>(member: &Member<'a>, mark: &str) -> Option<&'a str> {
     member
         .claim?

@@ -101,7 +101,7 @@ pub(super) fn may_change<'v, 'a>(view: &'v View<'a>) -> Result<&'v Lead<'a>, Ref
     let Some(lead) = &view.lead else {
         return refuse(
             Refusal::NoLeader,
-            "no member leads with a quorum behind it: waiting for an election",
+            "no member leads with a quorum behind it: nothing is changed before one does",
         );
     };
     if lead.is_changing() {
@@ -251,7 +251,7 @@ pub(super) fn may_replace(view: &View<'_>, member: &Member<'_>) -> Result<(), Re
     may_interrupt(view, member, heedless)
 }
 
-/// A member's disk may be deleted: it is no use to the group, and the others are a healthy quorum without it.
+/// What is on a member's disk may go, or make way: it is no use to the group, and the others are a healthy quorum without it.
 pub(super) fn may_wipe(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
     if planted!(WipesWithoutQuorum) {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Repair comes before anything else: an upgrade that waited for a member that only a repair brings back would wait
 //! for ever, and one that did not wait would take the next voter away.
 
-use quorate_wire::{ChangeMember, MemberRequest, MemberState};
+use quorate_wire::{ChangeMember, MemberRequest, MemberState, SetAside};
 
 use super::draft::{Draft, Phase, Reason};
 use super::marks;
@@ -42,15 +42,16 @@ fn repair_member(view: &View<'_>, draft: &mut Draft, member: &Member<'_>) -> Pha
     match member.state().filter(|_| stays) {
         Some(MemberState::Damaged) => {
             let why = member.status.and_then(|status| status.reason.as_deref());
-            let words = format!(
-                "{pod} is damaged: its disk is replaced, with what is on it ({})",
-                why.unwrap_or("it does not say why")
-            );
+            let why = why.unwrap_or("it does not say why");
+            let (becomes, acts) = match set_aside(view, member) {
+                Some(acts) => ("what is on its disk is set aside", acts),
+                None => ("its disk is replaced, with what is on it", wipe(member)),
+            };
             draft.attempt(
                 Reason::Repairing,
                 may_wipe(view, member),
-                words,
-                wipe(member),
+                format!("{pod} is damaged: {becomes} ({why})"),
+                acts,
             )
         }
         // Its data was set aside; when it starts again it draws a new identity.
@@ -170,6 +171,29 @@ pub(super) fn ask_leader(
         pod_uid,
         request,
     })
+}
+
+/// Asks the damaged member itself, which then says that it is removed. Once per disk: where the data of two identities
+/// was damaged, no third one is laid on it.
+fn set_aside(view: &View<'_>, member: &Member<'_>) -> Option<Vec<Action>> {
+    let id = member
+        .id()
+        .filter(|_| member.status.is_some_and(|status| status.can_set_aside))?;
+    let earlier = marks::get(member, marks::SET_ASIDE);
+    if earlier.is_some_and(|earlier| earlier != id) {
+        return None;
+    }
+    let request = MemberRequest::SetAside(SetAside {
+        incarnation: id.to_owned(),
+    });
+    let ask = Action::Ask {
+        pod: view.pod_name(member.ordinal),
+        pod_uid: member.pod?.metadata.uid.clone()?,
+        request,
+    };
+    let annotations = [(marks::SET_ASIDE.to_owned(), id.to_owned())].into();
+    let mark = marks::mark(view, member.claim?, annotations);
+    Some(mark.into_iter().chain([ask]).collect())
 }
 
 /// The claim first: it waits for its pod to go, and the pod that comes next waits for the claim.

@@ -8,6 +8,7 @@ use quorate_wire::{BAD_CERTIFICATES, DISK_FULL};
 use serde_json::json;
 
 use self::situation::Situation;
+use super::marks::SET_ASIDE;
 use crate::Refusal;
 
 #[test]
@@ -115,6 +116,28 @@ fn a_damaged_disk_is_kept_while_the_others_are_no_quorum() {
     damaged.lag(2);
     assert_eq!(damaged.step(), "replicas 3 partition 0");
     assert_eq!(damaged.refusals(), [Refusal::QuorumAtRisk]);
+    damaged.status(1).can_set_aside = true;
+    assert_eq!(damaged.step(), "replicas 3 partition 0");
+    assert_eq!(damaged.refusals(), [Refusal::QuorumAtRisk]);
+}
+
+#[test]
+fn damaged_data_is_set_aside_once_per_disk() {
+    let mut damaged = Situation::formed(3);
+    damaged.damage(1);
+    damaged.status(1).can_set_aside = true;
+    let id = damaged.status(1).incarnation.clone();
+    let ask = "replicas 3 partition 0, mark data-demo-1, SetAside by demo-1";
+    assert_eq!(damaged.step(), ask);
+    damaged.annotate(1, SET_ASIDE, &id);
+    // Asked again, by an operator that does not know whether the last one was heard.
+    assert_eq!(damaged.step(), "replicas 3 partition 0, SetAside by demo-1");
+    damaged.status(1).can_set_aside = false;
+    let wipe = "replicas 3 partition 0, delete claim data-demo-1, delete pod demo-1";
+    assert_eq!(damaged.step(), wipe, "it could not");
+    damaged.status(1).can_set_aside = true;
+    damaged.annotate(1, SET_ASIDE, "000000000000000f");
+    assert_eq!(damaged.step(), wipe, "another identity's was, before");
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl Situation {
                 reason: None,
                 ready: false,
                 insecure: true,
+                can_set_aside: false,
                 problems: Vec::new(),
                 restart_blockers: Vec::new(),
                 groups: Vec::new(),
@@ -352,7 +353,7 @@ impl Situation {
         status.groups[0].caught_up = caught_up;
     }
 
-    fn status(&mut self, ordinal: i32) -> &mut MemberStatus {
+    pub fn status(&mut self, ordinal: i32) -> &mut MemberStatus {
         let answer = self.observed.members.get_mut(&pod_name(ordinal)).unwrap();
         answer.status.as_mut().unwrap()
     }

@@ -1,0 +1,139 @@
+//! How a member gives its identity up: its groups have removed it, or its data is damaged and the operator has it make
+//! way. A mark on the disk says so; the next start acts on it.
+
+use quorate_raft::{MemberId, Now, Ticket};
+
+use super::Node;
+use crate::GroupId;
+use crate::group::Group;
+use crate::io::{Effect, Input, Refused, Reply, Request, Task, TaskResult};
+
+/// How far it has come.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// That this identity is given up has been told to the disk.
+    standing: bool,
+    /// Who waits for damaged data to be given up.
+    tickets: Vec<Ticket>,
+    /// Why the disk did not take the mark.
+    failed: Option<String>,
+}
+
+impl Aside {
+    pub(super) fn is_standing(&self) -> bool {
+        self.standing
+    }
+}
+
+impl Node {
+    /// Whether damaged data can make way for a new identity on the same disk; else only another disk helps.
+    pub fn can_set_aside(&self) -> bool {
+        let known = self.shared.id != MemberId(0);
+        self.damage.is_some() && known && !self.aside.standing && self.aside.failed.is_none()
+    }
+
+    /// When this identity was removed from all its groups, it is out of service, now and after a restart.
+    pub(super) fn stand_aside(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let group = self.groups.keys().next().copied();
+        if let Some(group) = group
+            && !self.aside.standing
+            && self.groups.values().all(Group::is_gone)
+        {
+            self.aside.standing = true;
+            self.retire("this member was removed from its group", now, out);
+            let task = Task::StandAside;
+            out.push(Effect::Task { group, task });
+            out.push(Effect::Changed);
+        }
+    }
+
+    pub(super) fn set_aside(
+        &mut self,
+        ticket: Ticket,
+        group: GroupId,
+        incarnation: MemberId,
+        out: &mut Vec<Effect>,
+    ) {
+        let reply = match self.may_set_aside(incarnation) {
+            Err(why) => Reply::Refused(Refused::SetAside(why)),
+            Ok(()) if self.aside.standing => Reply::Done,
+            Ok(()) => {
+                if self.aside.tickets.is_empty() {
+                    let task = Task::SetAside;
+                    out.push(Effect::Task { group, task });
+                }
+                return self.aside.tickets.push(ticket);
+            }
+        };
+        out.push(Effect::Reply { ticket, reply });
+    }
+
+    fn may_set_aside(&self, incarnation: MemberId) -> Result<(), String> {
+        let id = self.shared.id;
+        if id == MemberId(0) {
+            return Err("the identity cannot be read, so nobody knows whose data it is".into());
+        }
+        if incarnation != id {
+            return Err(format!(
+                "this disk holds the identity {id}, not {incarnation}: it is another disk"
+            ));
+        }
+        match self.out_of_service() {
+            Some(_) => Ok(()),
+            None => Err(
+                "this member is sound: remove it from the group, and it sets its data aside itself"
+                    .into(),
+            ),
+        }
+    }
+
+    fn was_set_aside(&mut self, result: Result<(), String>, out: &mut Vec<Effect>) {
+        let reply = match &result {
+            Ok(()) => Reply::Done,
+            Err(why) => Reply::Refused(Refused::SetAside(why.clone())),
+        };
+        for ticket in std::mem::take(&mut self.aside.tickets) {
+            let reply = reply.clone();
+            out.push(Effect::Reply { ticket, reply });
+        }
+        self.aside.standing |= result.is_ok();
+        self.aside.failed = result.err();
+        out.push(Effect::Changed);
+    }
+
+    pub(super) fn out_of_service(&self) -> Option<String> {
+        match (&self.damage, self.aside.standing) {
+            (Some(why), false) => Some(format!("this member's data cannot be trusted: {why}")),
+            (Some(why), true) => Some(format!(
+                "this member's data is set aside at its next start, since it cannot be trusted: {why}"
+            )),
+            (None, true) => Some("this member was removed from its group".into()),
+            (None, false) => None,
+        }
+    }
+
+    /// What a member that is out of service makes of an input.
+    pub(super) fn refuse(&mut self, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Request {
+                ticket,
+                group,
+                request: Request::SetAside { incarnation },
+            } => self.set_aside(ticket, group, incarnation, out),
+            Input::Request { ticket, .. } => {
+                let why = self.out_of_service().unwrap_or_default();
+                let reply = Reply::Refused(Refused::OutOfService(why));
+                out.push(Effect::Reply { ticket, reply });
+            }
+            Input::Done {
+                result: TaskResult::StoodAside,
+                ..
+            } => self.was_set_aside(Ok(()), out),
+            Input::Done {
+                result: TaskResult::NotSetAside(why),
+                ..
+            } => self.was_set_aside(Err(why), out),
+            _ => {}
+        }
+    }
+}
