@@ -1,8 +1,6 @@
 //! Carrying out a [`Task`] over the seams, synchronously: the shell does it on its threads, the simulator in its
 //! event loop.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use quorate_store::{Disk, FileSystem, StateError, StateStore};
 
@@ -70,11 +68,14 @@ pub fn run(task: Task, context: &Context<'_>) -> TaskResult {
             .remove(&paths::snapshot(group, &snapshot))
             .map(|()| TaskResult::Removed)
             .map_err(SnapshotError::from),
-        Task::StandAside => stand_aside(disk),
+        Task::StandAside => {
+            let failed = |why| TaskResult::Failed { task: kind, why };
+            return stand_aside(disk).map_or_else(failed, |()| TaskResult::StoodAside);
+        }
         Task::SetAside => {
             return room_for_another(disk)
                 .and_then(|()| stand_aside(disk))
-                .unwrap_or_else(|error| TaskResult::NotSetAside(error.to_string()));
+                .map_or_else(TaskResult::NotSetAside, |()| TaskResult::StoodAside);
         }
     };
     match done {
@@ -205,23 +206,18 @@ fn install_result(context: &Context<'_>, snapshot: SnapshotFile) -> TaskResult {
 }
 
 /// Whoever comes next on this disk needs as much again.
-fn room_for_another(disk: &dyn FileSystem) -> Result<(), SnapshotError> {
-    let (held, free) = (identity::held(disk)?, disk.available()?);
-    if free < held {
-        let why = format!("{free} bytes are free, too little beside {held} that are set aside");
-        return Err(SnapshotError::Damaged(why));
+fn room_for_another(disk: &dyn FileSystem) -> Result<(), String> {
+    let sizes = identity::held(disk).and_then(|held| Ok((held, disk.available()?)));
+    let (held, free) = sizes.map_err(|error| error.to_string())?;
+    match free < held {
+        true => Err(format!(
+            "{free} bytes are free, too little beside the {held} that it holds"
+        )),
+        false => Ok(()),
     }
-    Ok(())
 }
 
-fn stand_aside(disk: &dyn FileSystem) -> Result<TaskResult, SnapshotError> {
-    let id = identity::current(disk)
-        .ok_or_else(|| SnapshotError::Damaged("the identity cannot be read".into()))?;
-    match identity::mark_removed(disk, id) {
-        Ok(()) => Ok(TaskResult::StoodAside),
-        Err(error) => Err(SnapshotError::Damaged(format!(
-            "{}: {error}",
-            Path::new(paths::REMOVED).display()
-        ))),
-    }
+fn stand_aside(disk: &dyn FileSystem) -> Result<(), String> {
+    let id = identity::current(disk).ok_or("the identity cannot be read")?;
+    identity::mark_removed(disk, id).map_err(|error| error.to_string())
 }

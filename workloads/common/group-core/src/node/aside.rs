@@ -102,14 +102,18 @@ impl Node {
     }
 
     pub(super) fn out_of_service(&self) -> Option<String> {
-        match (&self.damage, self.aside.standing) {
-            (Some(why), false) => Some(format!("this member's data cannot be trusted: {why}")),
-            (Some(why), true) => Some(format!(
-                "this member's data is set aside at its next start, since it cannot be trusted: {why}"
-            )),
-            (None, true) => Some("this member was removed from its group".into()),
-            (None, false) => None,
-        }
+        let Some(why) = &self.damage else {
+            let removed = self.aside.standing;
+            return removed.then(|| "this member was removed from its group".into());
+        };
+        let becomes = match (&self.aside.failed, self.aside.standing) {
+            (_, true) => ", and is set aside at the next start".to_owned(),
+            (Some(failed), false) => format!(", and cannot be set aside ({failed})"),
+            (None, false) => String::new(),
+        };
+        Some(format!(
+            "this member's data cannot be trusted{becomes}: {why}"
+        ))
     }
 
     /// What a member that is out of service makes of an input.

@@ -202,6 +202,8 @@ fn damaged_data_makes_way_when_it_is_asked_to() {
     disk.set_available(10);
     assert!(refused(net.call(b, ask(old))).contains("10 bytes are free"));
     assert!(net.state(b) == MemberState::Damaged && !net.node(b).can_set_aside());
+    let reason = net.node(b).reason().unwrap();
+    assert!(reason.contains("cannot be set aside (10 bytes"), "{reason}");
     disk.set_available(1 << 30);
     assert_eq!(net.call(b, ask(old)), Reply::Done);
     assert_eq!(net.state(b), MemberState::Removed);

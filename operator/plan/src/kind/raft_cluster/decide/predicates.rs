@@ -251,7 +251,8 @@ pub(super) fn may_replace(view: &View<'_>, member: &Member<'_>) -> Result<(), Re
     may_interrupt(view, member, heedless)
 }
 
-/// What is on a member's disk may go, or make way: it is no use to the group, and the others are a healthy quorum without it.
+/// What is on a member's disk may go, or make way: it is no use to the group, and the others are a healthy quorum without
+/// it.
 pub(super) fn may_wipe(view: &View<'_>, member: &Member<'_>) -> Result<(), Refusing> {
     if planted!(WipesWithoutQuorum) {
         return Ok(());
