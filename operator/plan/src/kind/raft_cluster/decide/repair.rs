@@ -56,7 +56,7 @@ fn repair_member(view: &View<'_>, draft: &mut Draft, member: &Member<'_>) -> Pha
         }
         // Its data was set aside; when it starts again it draws a new identity.
         Some(MemberState::Removed) => {
-            let words = format!("{pod} was removed from the group: it starts anew");
+            let words = format!("{pod} starts anew, with what was on its disk set aside");
             draft.attempt(Reason::Repairing, Ok(()), words, restart(member))
         }
         Some(MemberState::Empty) if is_spent(view, member) => {
@@ -111,7 +111,7 @@ fn remove_lost(view: &View<'_>, draft: &mut Draft) -> Phase {
     };
     let pod = view.pod_name(ordinal);
     let words = format!(
-        "the disk of {pod} ({}) is gone: its identity is removed",
+        "{pod} has another disk, or another identity on it: the earlier one, {}, is removed",
         configured.id
     );
     let allowed = may_remove(view, &pod, &configured.id);
