@@ -23,7 +23,8 @@ pub(crate) struct Quorate {
 /// Where everything is kept.
 #[derive(Debug, Args)]
 pub(crate) struct StateArgs {
-    /// Where everything is kept: objects, volumes, logs and the socket of the running `up`.
+    /// Where everything is kept: objects, volumes, logs and the socket of the running `up`. Only which folder has which
+    /// loopback addresses is noted for all of the machine, in /tmp/quorate-subnets.
     /// [default: $XDG_STATE_HOME/quorate, else ~/.local/state/quorate]
     #[arg(long, env = "QUORATE_STATE_DIR", global = true, value_name = "DIR",
         // Empty is as good as unset, as with the XDG variables; the parser for paths refuses it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
@@ -16,6 +16,7 @@ use crate::launch::{PodFiles, ProcessRecord};
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: u32,
+    begun: Instant,
     descriptor: AsyncFd<OwnedFd>,
     /// Ours to reap; an adopted one was left to init when its `up` died.
     child: Option<Child>,
@@ -51,6 +52,7 @@ impl Process {
         let pid = child.id();
         Ok(Self {
             pid,
+            begun: Instant::now(),
             descriptor: open(pid)?,
             child: Some(child),
         })
@@ -88,9 +90,15 @@ impl Process {
         let same = start_time(record.pid).is_ok_and(|found| found == record.start_time);
         Ok(same.then_some(Self {
             pid: record.pid,
+            begun: begun(record.start_time)?,
             descriptor,
             child: None,
         }))
+    }
+
+    /// When it was started, by whatever `up`.
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Its number.
@@ -157,6 +165,16 @@ pub(crate) fn start_time(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("process {pid} has ended")))
 }
 
+/// The instant of a [`start_time`].
+fn begun(start_time: u64) -> io::Result<Instant> {
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    let uptime = uptime.split(' ').next().and_then(|text| text.parse().ok());
+    let started = start_time as f64 / rustix::param::clock_ticks_per_second() as f64;
+    let age = Duration::try_from_secs_f64(uptime.unwrap_or(started) - started).unwrap_or_default();
+    let now = Instant::now();
+    Ok(now.checked_sub(age).unwrap_or(now))
+}
+
 /// Field 22 of `/proc/PID/stat`. The second field, the name, may hold spaces and parentheses itself.
 fn parse_stat(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -180,7 +198,15 @@ mod tests {
             None
         );
         assert_eq!(parse_stat("nonsense"), None);
-        assert!(start_time(std::process::id()).unwrap() > 0);
+        let start = start_time(std::process::id()).unwrap();
+        assert!(start > 0);
+        // In ticks, and the clock is read a moment later.
+        let age = begun(start).unwrap().elapsed();
+        assert!(age < Duration::from_secs(60), "{age:?}");
+        let hour = u64::from(rustix::param::clock_ticks_per_second() as u32) * 3600;
+        if let Some(earlier) = start.checked_sub(hour) {
+            assert!(begun(earlier).unwrap().elapsed() >= Duration::from_secs(3600));
+        }
     }
 
     #[tokio::test]

@@ -73,9 +73,12 @@ impl Supervisor {
     pub async fn supervise(mut self) {
         let mut adopted = self.adopt().await;
         loop {
-            let begun = Instant::now();
+            let mut begun = Instant::now();
             let ended = match adopted.take() {
-                Some((process, blueprint)) => self.keep(process, blueprint, true).await,
+                Some((process, blueprint)) => {
+                    begun = process.begun().into();
+                    self.keep(process, blueprint, true).await
+                }
                 None => match self.start() {
                     Ok((process, blueprint)) => self.keep(process, blueprint, false).await,
                     Err(NotStarted { reason, message }) => {

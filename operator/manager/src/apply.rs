@@ -167,32 +167,40 @@ impl<'a> Applier<'a> {
     }
 
     /// Applies what is wanted to the living object, if it is the resource's own.
-    async fn change(
-        &self,
-        owner: &str,
-        mut wanted: Value,
-        living: &Value,
-    ) -> Result<Value, Failure> {
+    async fn change(&self, owner: &str, wanted: Value, living: &Value) -> Result<Value, Failure> {
         let owners = living["metadata"]["ownerReferences"].as_array();
         if !owners.into_iter().flatten().any(|it| it["uid"] == owner) {
             return Err(Failure::Foreign(format!("{} {}", self.kind, self.name)));
         }
         // An operator that was killed right after it made the object left it half its own.
-        let adopted = match created_by_us(living) {
-            Some(_) => Some(self.adopt(living).await?),
-            None => None,
-        };
-        let living = adopted.as_ref().unwrap_or(living);
+        let living = self.adopt(living).await?;
+        let mut applied = self.patch(wanted.clone(), &living).await;
+        if let Err(Error::Api(refused)) = &applied
+            && refused.is_invalid()
+            && let Some(reset) = reset(&wanted, &living)
+        {
+            let params = PatchParams {
+                field_manager: Some(OBJECTS.to_owned()),
+                ..PatchParams::default()
+            };
+            let reset = Patch::Merge(reset);
+            let reset = self.api.patch(self.name, &params, &reset).await;
+            let living = self.value(reset.map_err(|error| self.failure(error))?)?;
+            let living = self.adopt(&living).await?;
+            applied = self.patch(wanted, &living).await;
+        }
+        self.value(applied.map_err(|error| self.failure(error))?)
+    }
+
+    async fn patch(&self, mut wanted: Value, living: &Value) -> Result<DynamicObject, Error> {
         wanted["metadata"]["uid"] = living["metadata"]["uid"].clone();
         if self.kind == "StatefulSet" {
             wanted["metadata"]["resourceVersion"] = living["metadata"]["resourceVersion"].clone();
         }
         let params = PatchParams::apply(OBJECTS).force();
-        let applied = self
-            .api
+        self.api
             .patch(self.name, &params, &Patch::Apply(&wanted))
-            .await;
-        self.value(applied.map_err(|error| self.failure(error))?)
+            .await
     }
 
     /// Makes the fields that we created those of an apply: else a field that is not wanted any more would stay, being
@@ -202,7 +210,11 @@ impl<'a> Applier<'a> {
             return Ok(made.clone());
         };
         let mut managed = made["metadata"]["managedFields"].clone();
-        managed[at]["operation"] = json!("Apply");
+        match managed.as_array_mut() {
+            // What a reset wrote is about to be applied too.
+            Some(entries) if entries.iter().any(is_our_apply) => drop(entries.remove(at)),
+            _ => managed[at]["operation"] = json!("Apply"),
+        }
         let patch = json!({ "metadata": {
             "uid": made["metadata"]["uid"],
             "resourceVersion": made["metadata"]["resourceVersion"],
@@ -226,6 +238,41 @@ impl<'a> Applier<'a> {
     fn failure(&self, error: Error) -> Failure {
         failure(&format!("{} {}", self.kind, self.name), error)
     }
+}
+
+/// A merge patch for an object on which another hand has left what cannot stand beside what is wanted: an apply keeps
+/// what others added to a list, or set where ours excludes it. This one makes our lists whole, takes the fields that
+/// others set away, and forgets whose they were, so that an apply can follow.
+fn reset(wanted: &Value, living: &Value) -> Option<Value> {
+    let managed = living["metadata"]["managedFields"].as_array()?;
+    let foreign: Vec<&Value> = managed
+        .iter()
+        .filter(|entry| entry["manager"] != OBJECTS && entry["subresource"].is_null())
+        .collect();
+    // Without an entry the next apply would share every field with a manager that is nobody, for ever.
+    if foreign.is_empty() || !managed.iter().any(is_our_apply) {
+        return None;
+    }
+    let mut patch = wanted.clone();
+    for entry in foreign {
+        let fields = entry["fieldsV1"]["f:spec"].as_object();
+        let names = fields.into_iter().flatten().map(|(name, _)| name);
+        for name in names.filter_map(|name| name.strip_prefix("f:")) {
+            if patch["spec"][name].is_null() {
+                patch["spec"][name] = Value::Null;
+            }
+        }
+    }
+    let metadata = &living["metadata"];
+    patch["metadata"]["uid"] = metadata["uid"].clone();
+    patch["metadata"]["resourceVersion"] = metadata["resourceVersion"].clone();
+    let ours = managed.iter().filter(|entry| is_our_apply(entry));
+    patch["metadata"]["managedFields"] = ours.cloned().collect();
+    Some(patch)
+}
+
+fn is_our_apply(entry: &Value) -> bool {
+    entry["manager"] == OBJECTS && entry["operation"] == "Apply"
 }
 
 /// Where in the managed fields the ones stand that we created.
@@ -294,6 +341,27 @@ mod tests {
         assert_eq!(print(&object), print(&later));
         later["metadata"]["labels"]["x"] = json!("2");
         assert_ne!(print(&object), print(&later));
+    }
+
+    #[test]
+    fn what_others_set_is_taken_away_and_what_nobody_owns_stays() {
+        let ours = json!({ "manager": OBJECTS, "operation": "Apply" });
+        let wanted = json!({ "metadata": { "name": "a" }, "spec": { "maxUnavailable": 1 } });
+        let living = |entry: Value| {
+            json!({ "metadata": {
+                "uid": "u", "resourceVersion": "7", "managedFields": [ours, entry],
+            }})
+        };
+        let edited = json!({ "manager": "kubectl", "fieldsV1": { "f:spec": {
+            "f:minAvailable": {}, "f:maxUnavailable": {},
+        }}});
+        let patch = reset(&wanted, &living(edited)).unwrap();
+        let spec = json!({ "maxUnavailable": 1, "minAvailable": null });
+        assert_eq!(patch["spec"], spec);
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        assert_eq!(patch["metadata"]["managedFields"], json!([ours]));
+        let controller = json!({ "manager": "kube-controller-manager", "subresource": "status" });
+        assert_eq!(reset(&wanted, &living(controller)), None);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub struct TransferLeader {
 
 /// `POST /admin/set-aside`, to a damaged member itself: its data makes way. The next start sets it aside in a folder of
 /// its own and draws another identity. Idempotent; 409 when the member is sound, when another identity is on its disk, or
-/// when its disk has no room for what comes next.
+/// when its disk has too little room for what comes next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SetAside {

@@ -209,6 +209,7 @@ fn restore(root: &Path, place: &Place, node: Node) -> Result<()> {
     node::kill(place, node)?;
     cgroups::remove(node)?;
     node::forget(place, node)?;
+    network::forget_pods(node)?;
     network::plug(node, true)?;
     let runtime = node::start_runtime(place, node, &replaced)?;
     node::load_pause(place, node)?;

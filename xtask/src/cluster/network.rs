@@ -79,6 +79,20 @@ pub fn plug(node: Node, plugged: bool) -> Result<()> {
     Ok(())
 }
 
+/// Takes the links of a node's pods away: sockets of the dead can hold them, and would answer at an address that a new
+/// pod is given.
+pub fn forget_pods(node: Node) -> Result<()> {
+    let machine = node.machine();
+    let links = ip(&format!("-n {machine} -o link show type veth"))?;
+    // As `7: veth1a2b@if2: <BROADCAST...`.
+    let names = links.lines().filter_map(|line| line.split(": ").nth(1));
+    let names = names.filter_map(|name| name.split('@').next());
+    for name in names.filter(|name| *name != "eth0") {
+        ip(&format!("-n {machine} link delete {name}"))?;
+    }
+    Ok(())
+}
+
 /// Whether a node's cable is plugged in.
 pub fn is_plugged(node: Node) -> bool {
     let state = std::fs::read_to_string(format!("/sys/class/net/{}/operstate", node.link()));

@@ -248,6 +248,7 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
                     .then_some(()),
             )
         })?;
+        edits_that_exclude_ours_are_taken_back(cluster)?;
         cluster.kubectl(&["scale", "statefulset", "demo", "--replicas=2"])?;
         wait("the StatefulSet is back", || {
             let now = cluster.get(&["statefulset", "demo"])?;
@@ -258,6 +259,8 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
     for words in [
         "Service demo-client was deleted",
         "ConfigMap demo-config was edited",
+        "Service demo-client was edited",
+        "PodDisruptionBudget demo was edited",
     ] {
         ensure!(events.contains(words), "no event says: {words}");
     }
@@ -266,6 +269,30 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
     let metrics = cluster.kubectl(&["get", "--raw", &metrics])?;
     let drift = "quorate_operator_drift_total{drift=\"deleted\",object=\"Service\"} 1";
     ensure!(metrics.contains(drift), "{metrics}");
+    Ok(())
+}
+
+/// Beside each of these an apply of ours is invalid: two ports of one name, two fields that exclude each other.
+fn edits_that_exclude_ours_are_taken_back(cluster: &Cluster) -> Result<()> {
+    let port = |path: &str| json!([{ "op": "replace", "path": path, "value": 80 }]);
+    let container = "/spec/template/spec/containers/0/ports/0/containerPort";
+    let budget = json!([
+        { "op": "add", "path": "/spec/minAvailable", "value": 1 },
+        { "op": "remove", "path": "/spec/maxUnavailable" },
+    ]);
+    for (kind, name, edit) in [
+        ("service", "demo-client", port("/spec/ports/0/port")),
+        ("poddisruptionbudget", "demo", budget),
+        ("statefulset", "demo", port(container)),
+    ] {
+        let spec = || Ok::<_, anyhow::Error>(cluster.get(&[kind, name])?["spec"].take());
+        let before = spec()?;
+        let patch = ["patch", kind, name, "--type=json", "-p", &edit.to_string()];
+        cluster.kubectl(&patch)?;
+        wait(&format!("the {kind} is as it was"), || {
+            Ok((spec()? == before).then_some(()))
+        })?;
+    }
     Ok(())
 }
 

@@ -213,8 +213,8 @@ fn set_aside(disk: &dyn FileSystem, found: OnDisk, drawn: MemberId) -> Result<()
     disk.sync_dir(Path::new(""))?;
     let mut earlier = vec![found.id];
     earlier.extend(found.earlier);
-    // The new identity will need as much again.
-    let room = disk.available()? >= disk.size(&folder)?;
+    // The new identity will need as much again, and space to grow.
+    let room = disk.available()? / 2 >= disk.size(&folder)?;
     earlier.truncate(if room { KEPT } else { 1 });
     let kept: Vec<String> = earlier
         .iter()
@@ -397,7 +397,7 @@ mod tests {
             let mut segment = disk.open(Path::new("log/segment")).unwrap();
             segment.write_at(0, &[7; 100]).unwrap();
             assert_eq!(held(&*disk).unwrap(), 100);
-            mem.set_available(if id == 3 { 99 } else { 1000 });
+            mem.set_available(if id == 3 { 199 } else { 200 });
             mark_removed(&*disk, MemberId(id)).unwrap();
             open(&disk, id + 1);
         }

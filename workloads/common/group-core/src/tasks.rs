@@ -205,13 +205,13 @@ fn install_result(context: &Context<'_>, snapshot: SnapshotFile) -> TaskResult {
     }
 }
 
-/// Whoever comes next on this disk needs as much again.
+/// Whoever comes next on this disk needs as much again, and space to grow.
 fn room_for_another(disk: &dyn FileSystem) -> Result<(), String> {
     let sizes = identity::held(disk).and_then(|held| Ok((held, disk.available()?)));
     let (held, free) = sizes.map_err(|error| error.to_string())?;
-    match free < held {
+    match free / 2 < held {
         true => Err(format!(
-            "{free} bytes are free, too little beside the {held} that it holds"
+            "{free} bytes are free, less than twice the {held} that it holds"
         )),
         false => Ok(()),
     }

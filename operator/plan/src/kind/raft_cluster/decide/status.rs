@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::super::{POOL, RaftClusters};
 use super::draft::{Draft, Reason};
+use super::marks;
 use super::rollout;
 use super::stuck;
 use super::view::{Member, View};
@@ -270,11 +271,12 @@ fn bad_certificates(view: &View<'_>) -> Option<(Reason, String)> {
 
 /// What a person must know where the operator can do nothing.
 fn without_leader(view: &View<'_>) -> String {
-    let empty = view
-        .members
-        .values()
-        .filter(|member| member.state() == Some(MemberState::Empty));
-    let names: Vec<_> = empty.map(|member| view.pod_name(member.ordinal)).collect();
+    // One that has not joined yet has lost nothing.
+    let lost = view.members.values().filter(|member| {
+        member.state() == Some(MemberState::Empty)
+            && marks::get(member, marks::INCARNATION).is_some_and(|id| member.id() != Some(id))
+    });
+    let names: Vec<_> = lost.map(|member| view.pod_name(member.ordinal)).collect();
     let words = "no member leads with a quorum behind it";
     if names.is_empty() {
         return words.to_owned();
