@@ -160,6 +160,29 @@ impl KubeHost {
             .map_err(|error| failure(&format!("{} {name}", K::kind(&())), error))
     }
 
+    /// What is wrong with the Secret that a pod without an address may wait for; nobody else says so but an event of
+    /// that pod.
+    async fn waited_for(
+        &self,
+        resource: &Value,
+        key: &Key,
+        pods: &BTreeMap<String, Pod>,
+    ) -> Option<String> {
+        let name = resource["spec"]["tls"]["secretName"].as_str()?;
+        let waits = |pod: &Pod| {
+            let status = pod.status.as_ref();
+            status.is_none_or(|status| status.pod_ip.is_none())
+        };
+        if !pods.values().any(waits) {
+            return None;
+        }
+        let secrets = Api::<Secret>::namespaced(self.around.client.clone(), &key.namespace);
+        match identity(&secrets, name).await {
+            Err(Failure::Unavailable(why)) => Some(why),
+            _ => None,
+        }
+    }
+
     async fn ask(&mut self, name: &str, uid: &str, request: &MemberRequest) -> Result<(), Failure> {
         let seen = self.seen()?;
         let pod = seen.pods.get(name);
@@ -244,6 +267,7 @@ impl Host for KubeHost {
         let mut objects = caches.objects(key);
         objects.retain(|object| is_owned_by(object.metadata(), &uid));
         let members = self.around.members.of(&pods).await;
+        let secret = self.waited_for(&resource, key, &pods).await;
         let denials = self
             .denials
             .of(&self.around.client, key, &stateful_sets, &pods)
@@ -262,6 +286,7 @@ impl Host for KubeHost {
             claims,
             objects,
             denials,
+            secret,
             members,
             ..Observed::default()
         };

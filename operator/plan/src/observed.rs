@@ -24,6 +24,8 @@ pub struct Observed {
     /// Why the StatefulSet's controller could not make a missing pod, in the words of whoever refused it (a quota, an
     /// admission plugin), by the StatefulSet's name.
     pub denials: BTreeMap<String, String>,
+    /// Why the Secret with the members' certificates is of no use, while a pod waits for it.
+    pub secret: Option<String>,
     /// What each pod's member answered, by the pod's name.
     pub members: BTreeMap<String, Answer>,
     /// Our own writes that this observation does not show yet, in words; the engine fills it in. Nothing disruptive

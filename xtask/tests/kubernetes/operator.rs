@@ -324,6 +324,14 @@ fn what_keeps_pods_from_running_is_told(cluster: &Cluster, folder: &Path) -> Res
     };
     classless.wait_degraded("ClaimUnbound", "data-classless-0")?;
     cluster.kubectl(&["delete", "raftcluster", "classless"])?;
+    let secretless = json!({ "members": 1, "tls": { "secretName": "nowhere" } });
+    cluster.apply(folder, &resource("secretless", secretless))?;
+    let secretless = Demo {
+        cluster,
+        name: "secretless",
+    };
+    secretless.wait_degraded("BadCertificates", "there is no Secret `nowhere`")?;
+    cluster.kubectl(&["delete", "raftcluster", "secretless"])?;
     Ok(())
 }
 

@@ -263,6 +263,9 @@ fn unhealthy(member: &Member<'_>) -> &'static str {
 }
 
 fn bad_certificates(view: &View<'_>) -> Option<(Reason, String)> {
+    if let Some(why) = view.secret {
+        return Some((Reason::BadCertificates, why.to_owned()));
+    }
     let (reason, words) = problem(view, BAD_CERTIFICATES, Reason::BadCertificates)?;
     let tls = view.desired.resource.spec.tls.as_ref();
     let secret = tls.map_or("", |tls| &tls.secret_name);

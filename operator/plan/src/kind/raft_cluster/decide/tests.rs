@@ -557,6 +557,17 @@ fn what_keeps_a_pod_from_running_is_told_in_words() {
 }
 
 #[test]
+fn a_secret_that_pods_wait_for_is_named() {
+    let mut waiting = Situation::nothing();
+    waiting.make_pods(3);
+    waiting.observed.secret = Some("there is no Secret `s`; apply it".into());
+    assert_eq!(
+        waiting.condition("Degraded"),
+        ("True".into(), "BadCertificates".into())
+    );
+}
+
+#[test]
 fn a_pod_that_cannot_start_is_told_with_its_reason() {
     let mut formed = Situation::formed(3);
     formed.crash_loop(1);

@@ -42,6 +42,8 @@ pub(super) struct View<'a> {
     pub behind: &'a [String],
     /// Why a missing pod could not be made.
     pub denial: Option<&'a str>,
+    /// Why the Secret with the certificates is of no use, while a pod waits for it.
+    pub secret: Option<&'a str>,
     pub set: Option<&'a StatefulSet>,
     /// By ordinal: every one that has a pod or a claim.
     pub members: BTreeMap<i32, Member<'a>>,
@@ -116,6 +118,7 @@ impl<'a> View<'a> {
             now,
             behind: &observed.behind,
             denial: observed.denials.get(name).map(String::as_str),
+            secret: observed.secret.as_deref(),
             set: observed.stateful_sets.get(name),
             members,
             lead,
