@@ -28,6 +28,8 @@ struct Left {
     wanted: Print,
     living: Print,
     version: u64,
+    /// It was edited, and putting it back came half way: then it may look as if nothing had been.
+    edited: bool,
 }
 
 /// What we applied for one resource since this operator began.
@@ -92,6 +94,7 @@ impl Ledger {
                 if let Some(before) = self.0.get_mut(&(kind, name.clone()))
                     && before.wanted == wanted
                     && before.living == print(&living_json)
+                    && !before.edited
                 {
                     before.version = version(&living_json);
                     let drift = None;
@@ -100,11 +103,19 @@ impl Ledger {
                         drift,
                     });
                 }
-                let changed = api.change(owner, wanted_json, &living_json).await?;
+                let changed = api.change(owner, wanted_json, &living_json).await;
+                let is_newer = |before: &Left| {
+                    before.wanted == wanted && before.version < version(&living_json)
+                };
+                if let Err(Failure::Conflict(_)) = &changed
+                    && let Some(before) = self.0.get_mut(&(kind, name.clone()))
+                    && is_newer(before)
+                {
+                    before.edited = true;
+                }
+                let changed = changed?;
                 let put_back = before.is_some_and(|before| {
-                    before.wanted == wanted
-                        && before.version < version(&living_json)
-                        && version(&living_json) < version(&changed)
+                    before.edited || is_newer(&before) && version(&living_json) < version(&changed)
                 });
                 (changed, put_back.then_some("edited"))
             }
@@ -113,6 +124,7 @@ impl Ledger {
             wanted,
             living: print(&object),
             version: version(&object),
+            edited: false,
         };
         self.0.insert((kind, name.clone()), left);
         let object = Object::of(object)
