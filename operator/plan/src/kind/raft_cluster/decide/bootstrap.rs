@@ -161,7 +161,7 @@ fn choose(view: &View<'_>, draft: &mut Draft, before: Option<&Founder>) -> Phase
     draft.group = Some(founder.group());
     let words = format!("{} will found the group", view.pod_name(member.ordinal));
     if planted!(BootstrapWithoutIntent) {
-        draft.actions.push(ask(view, member, id));
+        draft.actions.extend(ask(view, member, id));
     }
     draft.busy(Reason::Forming, words)
 }
@@ -204,26 +204,19 @@ fn found(view: &View<'_>, draft: &mut Draft, mut founder: Founder) -> Phase {
     let words = format!("{pod} founds the group");
     if founder.asked || planted!(AsksBeforeSayingSo) {
         let ask = ask(view, member, &founder.id);
-        return draft.attempt(Reason::Forming, allowed, words, [ask]);
+        return draft.attempt(Reason::Forming, allowed, words, ask);
     }
     founder.asked = allowed.is_ok();
     draft.group = Some(founder.group());
     draft.attempt(Reason::Forming, allowed, words, None)
 }
 
-fn ask(view: &View<'_>, member: &Member<'_>, founder: &str) -> Action {
+fn ask(view: &View<'_>, member: &Member<'_>, founder: &str) -> Option<Action> {
     let request = MemberRequest::Bootstrap(Bootstrap {
         group: GROUP,
         incarnation: founder.to_owned(),
     });
-    Action::Ask {
-        pod: view.pod_name(member.ordinal),
-        pod_uid: member
-            .pod
-            .and_then(|pod| pod.metadata.uid.clone())
-            .unwrap_or_default(),
-        request,
-    }
+    repair::ask(view, member, request)
 }
 
 /// It may have formed the group before its disk went, and taken writes: nobody but a person may decide that they do

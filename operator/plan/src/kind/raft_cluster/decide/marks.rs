@@ -100,8 +100,8 @@ pub(super) fn mark(
     })
 }
 
-/// The mark that an identity is about to be removed.
-pub(super) fn removal(view: &View<'_>, member: &Member<'_>, id: &str) -> Option<Action> {
-    let annotations = [(REMOVED.to_owned(), id.to_owned())].into();
+/// Sets a mark that names an identity on a member's claim, if it is not there yet.
+pub(super) fn note(view: &View<'_>, member: &Member<'_>, key: &str, id: &str) -> Option<Action> {
+    let annotations = [(key.to_owned(), id.to_owned())].into();
     mark(view, member.claim?, annotations)
 }

@@ -143,7 +143,7 @@ fn remove_stranger(view: &View<'_>, draft: &mut Draft) -> Phase {
 /// Marks the claim, then asks the leader: an operator that dies in between leaves a mark that says nothing as long as
 /// the identity is in the configuration.
 pub(super) fn remove(view: &View<'_>, lead: &Lead<'_>, ordinal: i32, id: &str) -> Vec<Action> {
-    let mark = marks::removal(view, &view.member(ordinal), id);
+    let mark = marks::note(view, &view.member(ordinal), marks::REMOVED, id);
     mark.into_iter()
         .chain(ask_removal(view, lead, id))
         .collect()
@@ -165,10 +165,13 @@ pub(super) fn ask_leader(
     lead: &Lead<'_>,
     request: MemberRequest,
 ) -> Option<Action> {
-    let pod_uid = view.member(lead.ordinal).pod?.metadata.uid.clone()?;
+    ask(view, &view.member(lead.ordinal), request)
+}
+
+pub(super) fn ask(view: &View<'_>, member: &Member<'_>, request: MemberRequest) -> Option<Action> {
     Some(Action::Ask {
-        pod: view.pod_name(lead.ordinal),
-        pod_uid,
+        pod: view.pod_name(member.ordinal),
+        pod_uid: member.pod?.metadata.uid.clone()?,
         request,
     })
 }
@@ -186,13 +189,10 @@ fn set_aside(view: &View<'_>, member: &Member<'_>) -> Option<Vec<Action>> {
     let request = MemberRequest::SetAside(SetAside {
         incarnation: id.to_owned(),
     });
-    let ask = Action::Ask {
-        pod: view.pod_name(member.ordinal),
-        pod_uid: member.pod?.metadata.uid.clone()?,
-        request,
-    };
-    let annotations = [(marks::SET_ASIDE.to_owned(), id.to_owned())].into();
-    let mark = marks::mark(view, member.claim?, annotations);
+    // Only a claim remembers it.
+    member.claim?;
+    let ask = ask(view, member, request)?;
+    let mark = marks::note(view, member, marks::SET_ASIDE, id);
     Some(mark.into_iter().chain([ask]).collect())
 }
 

@@ -1,0 +1,164 @@
+//! What the conditions say, in words and by their reasons.
+
+use quorate_wire::{BAD_CERTIFICATES, DISK_FULL};
+use serde_json::json;
+
+use super::situation::Situation;
+
+#[test]
+fn ready_is_said_only_of_what_is_as_specified() {
+    let mut situation = Situation::formed(3);
+    assert_eq!(
+        situation.condition("Ready"),
+        ("True".into(), "AsSpecified".into())
+    );
+    situation.lag(2);
+    assert_eq!(
+        situation.condition("Ready"),
+        ("False".into(), "MemberUnavailable".into())
+    );
+    assert_eq!(
+        situation.condition("Degraded"),
+        ("True".into(), "MemberUnavailable".into())
+    );
+    let mut late = Situation::formed(3);
+    late.break_at_update(2);
+    assert_eq!(
+        late.condition("Degraded"),
+        ("True".into(), "UpgradeStopped".into())
+    );
+}
+
+#[test]
+fn a_stopped_upgrade_says_what_the_member_lacks() {
+    for (leader, caught_up, words) in [
+        (None, true, "demo-2: it finds no leader among its peers."),
+        (
+            Some("id-0"),
+            true,
+            "demo-2: it follows its leader, and never gets ready.",
+        ),
+        (Some("id-0"), false, "demo-2: it does not catch up."),
+    ] {
+        let mut stopped = Situation::formed(3);
+        stopped.outdate([0, 1]);
+        stopped.set_partition(2);
+        stopped.answer_unready(2, leader, caught_up);
+        let said = stopped.words("Degraded");
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn an_upgrade_to_an_image_of_another_version_stops_and_says_so() {
+    for (version, degraded) in [
+        ("9.9.9", ("True", "UpgradeStopped")),
+        ("1.0.0", ("False", "Healthy")),
+    ] {
+        let mut upgraded = Situation::formed_of(3, json!({ "version": version }));
+        upgraded.outdate([0, 1]);
+        upgraded.set_partition(2);
+        let (status, reason) = upgraded.condition("Degraded");
+        assert_eq!((&*status, &*reason), degraded, "{version}");
+    }
+}
+
+#[test]
+fn a_group_made_of_an_image_of_another_version_says_so() {
+    let made = Situation::formed_of(3, json!({ "version": "9.9.9" }));
+    for (condition, status) in [("Ready", "False"), ("Degraded", "True")] {
+        let said = made.condition(condition);
+        assert_eq!(said, (status.into(), "OtherVersion".into()));
+    }
+    let words = made.words("Degraded");
+    assert!(
+        words.contains("demo-0 reports version 1.0.0, not 9.9.9"),
+        "{words}"
+    );
+}
+
+#[test]
+fn an_upgrade_that_a_pause_holds_back_is_no_other_version() {
+    let mut held_back = Situation::formed(3);
+    held_back.resource["spec"]["version"] = json!("9.9.9");
+    held_back.resource["spec"]["paused"] = json!(true);
+    assert_eq!(held_back.condition("Degraded").1, "Healthy");
+    assert_eq!(held_back.condition("Ready").1, "Waiting");
+}
+
+#[test]
+fn what_keeps_a_pod_from_running_is_told_in_words() {
+    let forming = || {
+        let mut forming = Situation::nothing();
+        forming.make_pods(3);
+        forming.observed.members.remove("demo-1");
+        forming
+    };
+    let degraded = |situation: &Situation| situation.condition("Degraded").1;
+    assert_eq!(degraded(&forming()), "Healthy");
+
+    let mut unschedulable = forming();
+    unschedulable.pod_condition(1, "PodScheduled", "Unschedulable", 994_000);
+    assert_eq!(degraded(&unschedulable), "PodUnschedulable");
+    let mut a_moment_ago = forming();
+    a_moment_ago.pod_condition(1, "PodScheduled", "Unschedulable", 999_999);
+    assert_eq!(degraded(&a_moment_ago), "Healthy");
+
+    let mut unbound = unschedulable;
+    unbound.unbind(1);
+    assert_eq!(
+        degraded(&unbound),
+        "ClaimUnbound",
+        "it is the cause of the other"
+    );
+
+    let mut denied = forming();
+    denied.observed.pods.remove("demo-2");
+    let words = "exceeded quota: few, requested: pods=1".to_owned();
+    denied.observed.denials.insert("demo".to_owned(), words);
+    assert_eq!(degraded(&denied), "PodDenied");
+}
+
+#[test]
+fn a_secret_that_pods_wait_for_is_named() {
+    let mut waiting = Situation::nothing();
+    waiting.make_pods(3);
+    waiting.observed.secret = Some("there is no Secret `s`; apply it".into());
+    assert_eq!(
+        waiting.condition("Degraded"),
+        ("True".into(), "BadCertificates".into())
+    );
+}
+
+#[test]
+fn a_pod_that_cannot_start_is_told_with_its_reason() {
+    let mut formed = Situation::formed(3);
+    formed.crash_loop(1);
+    assert_eq!(
+        formed.condition("Degraded"),
+        ("True".into(), "PodNotStarting".into())
+    );
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_said_while_the_group_serves() {
+    let mut renewed = Situation::formed(3);
+    renewed.ail(1, BAD_CERTIFICATES);
+    assert_eq!(renewed.step(), "replicas 3 partition 0");
+    for (kind, status, reason) in [
+        ("Ready", "True", "AsSpecified"),
+        ("Degraded", "True", "BadCertificates"),
+    ] {
+        assert_eq!(renewed.condition(kind), (status.into(), reason.into()));
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_is_done_about_it() {
+    let mut full = Situation::formed(3);
+    full.ail(1, DISK_FULL);
+    assert_eq!(full.step(), "replicas 3 partition 0");
+    for (kind, status) in [("Ready", "False"), ("Degraded", "True")] {
+        assert_eq!(full.condition(kind), (status.into(), "DiskFull".into()));
+    }
+}
