@@ -1,7 +1,6 @@
 //! The operator as a whole: holds the lease, and calls the engine for each resource of which something changed.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ const DRAIN: Duration = Duration::from_secs(15);
 /// Runs the operator until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot begin, or has lost the lease: then another operator works, and this process must end.
+/// When it cannot begin, or its watches end.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let config = kube::Config::infer()
         .await
@@ -105,21 +104,28 @@ async fn lead(
 ) -> anyhow::Result<()> {
     let (namespace, me) = (&settings.lease_namespace, &settings.identity);
     let mut election = Election::new(client.clone(), namespace, me);
-    tracing::info!(%namespace, identity = %me, "waiting for the lease");
-    tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        () = election.win(alive) => {}
+    loop {
+        tracing::info!(%namespace, identity = %me, "waiting for the lease");
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = election.win(alive) => {}
+        }
+        metrics.leads.set(1);
+        tracing::info!("holds the lease: working");
+        let worked = tokio::select! {
+            worked = work(settings, client.clone(), metrics, stop) => Some(worked),
+            // At once, with whatever is under way: another may begin soon. What was learnt is forgotten with it.
+            () = election.hold(alive) => None,
+        };
+        metrics.leads.set(0);
+        if let Some(worked) = worked {
+            worked?;
+            return election.release().await.context("cannot release the lease");
+        }
+        tracing::warn!(
+            "lost the lease: another operator works now, or the API server cannot be reached"
+        );
     }
-    metrics.leads.set(1);
-    tracing::info!("holds the lease: working");
-    let mut work = pin!(work(settings, client, metrics, stop));
-    tokio::select! {
-        // At once, with whatever is under way: another may begin soon.
-        () = election.hold(alive) => bail!("lost the lease: another operator works now, or the API server cannot be reached"),
-        worked = &mut work => worked?,
-    }
-    metrics.leads.set(0);
-    election.release().await.context("cannot release the lease")
 }
 
 async fn work(
