@@ -19,6 +19,10 @@ use crate::OBJECTS;
 
 type Print = [u8; 32];
 
+/// Annotation of what we apply: a digest of what it was applied as. By it an operator that has applied nothing yet tells
+/// an edit by another hand from what is wanted otherwise by now.
+const APPLIED: &str = "quorate.dev/applied";
+
 /// What of an object's metadata changes by itself.
 const CHANGING: [&str; 3] = ["resourceVersion", "managedFields", "generation"];
 
@@ -51,7 +55,8 @@ impl Ledger {
         self.0.remove(&(kind, name.to_owned()));
     }
 
-    /// Makes the object, or brings the living one to what it should be.
+    /// Makes the object, or brings the living one to what it should be. `existed` says that an operator before this one
+    /// had made it.
     pub async fn apply(
         &mut self,
         client: &Client,
@@ -59,77 +64,81 @@ impl Ledger {
         owner: &str,
         object: Object,
         living: Option<Object>,
+        existed: bool,
     ) -> Result<Outcome, Failure> {
         let (kind, name) = (object.kind(), object.name().to_owned());
-        let wanted_json = to_json(&object)?;
+        let mut wanted_json = to_json(&object)?;
         let wanted = print(&wanted_json);
+        let mark = mark(&wanted);
+        wanted_json["metadata"]["annotations"][APPLIED] = json!(mark);
         let api = Applier::new(client, namespace, &wanted_json, kind, &name);
         let before = self.0.get(&(kind, name.clone())).cloned();
 
-        let (object, drift) = match living {
+        let living = match living {
+            Some(living) => living,
             None => match api.create(wanted_json.clone()).await? {
-                Some(made) => (made, before.is_some().then_some("deleted")),
+                Some(made) => {
+                    let drift = (existed || before.is_some()).then_some("deleted");
+                    let object = api.object(made)?;
+                    self.leave(wanted, &object)?;
+                    return Ok(Outcome { object, drift });
+                }
                 // It was there all the same: the cache is late, or it lost the labels by which we find it.
-                None => {
-                    let there = api.read().await?;
-                    let is_newer = before.is_some_and(|before| before.version < version(&there));
-                    let changed = api.change(owner, wanted_json, &there).await?;
-                    let put_back = is_newer && version(&there) < version(&changed);
-                    (changed, put_back.then_some("edited"))
-                }
+                None => api.object(api.read().await?)?,
             },
-            Some(living) => {
-                let seen = number(living.metadata().resource_version.as_deref());
-                let is_as_before =
-                    |before: &Left| before.wanted == wanted && before.version == seen;
-                // Almost always, and cheap to see.
-                if before.as_ref().is_some_and(is_as_before) {
-                    let drift = None;
-                    return Ok(Outcome {
-                        object: living,
-                        drift,
-                    });
-                }
-                let living_json = to_json(&living)?;
-                if let Some(before) = self.0.get_mut(&(kind, name.clone()))
-                    && before.wanted == wanted
-                    && before.living == print(&living_json)
-                    && !before.edited
-                {
-                    before.version = version(&living_json);
-                    let drift = None;
-                    return Ok(Outcome {
-                        object: living,
-                        drift,
-                    });
-                }
-                let changed = api.change(owner, wanted_json, &living_json).await;
-                let is_newer = |before: &Left| {
-                    before.wanted == wanted && before.version < version(&living_json)
-                };
-                if let Err(Failure::Conflict(_)) = &changed
-                    && let Some(before) = self.0.get_mut(&(kind, name.clone()))
-                    && is_newer(before)
-                {
-                    before.edited = true;
-                }
-                let changed = changed?;
-                let put_back = before.is_some_and(|before| {
-                    before.edited || is_newer(&before) && version(&living_json) < version(&changed)
-                });
-                (changed, put_back.then_some("edited"))
-            }
         };
+        let metadata = living.metadata();
+        let seen = number(metadata.resource_version.as_deref());
+        let marks = metadata.annotations.as_ref();
+        let is_marked = marks.and_then(|marks| marks.get(APPLIED)) == Some(&mark);
+        let as_it_is = |living| Outcome {
+            object: living,
+            drift: None,
+        };
+        // Almost always, and cheap to see.
+        let same = before.as_ref().filter(|before| before.wanted == wanted);
+        if same.is_some_and(|before| before.version == seen) {
+            return Ok(as_it_is(living));
+        }
+        let living_json = to_json(&living)?;
+        let found = print(&living_json);
+        if same.is_some_and(|before| before.living == found && !before.edited) {
+            self.leave(wanted, &living)?;
+            return Ok(as_it_is(living));
+        }
+
+        let was_edited = same.is_some_and(|before| before.edited);
+        // That we have left it so, or an operator before us, and not that we want something else by now.
+        let is_ours = match &before {
+            Some(_) => same.is_some_and(|before| before.version < seen),
+            None => is_marked,
+        };
+        let changed = api.change(owner, wanted_json, &living_json).await;
+        if let Err(Failure::Conflict(_)) = &changed
+            && is_ours
+            && let Some(left) = self.0.get_mut(&(kind, name))
+        {
+            left.edited = true;
+        }
+        let object = api.object(changed?)?;
+        let now = self.leave(wanted, &object)?;
+        let put_back = was_edited || is_ours && now != found;
+        let drift = put_back.then_some("edited");
+        Ok(Outcome { object, drift })
+    }
+
+    /// Notes what an application left.
+    fn leave(&mut self, wanted: Print, object: &Object) -> Result<Print, Failure> {
+        let living = print(&to_json(object)?);
         let left = Left {
             wanted,
-            living: print(&object),
-            version: version(&object),
+            living,
+            version: number(object.metadata().resource_version.as_deref()),
             edited: false,
         };
-        self.0.insert((kind, name.clone()), left);
-        let object = Object::of(object)
-            .ok_or_else(|| Failure::Unavailable(format!("{kind} {name} cannot be read back")))?;
-        Ok(Outcome { object, drift })
+        let key = (object.kind(), object.name().to_owned());
+        self.0.insert(key, left);
+        Ok(living)
     }
 }
 
@@ -243,6 +252,12 @@ impl<'a> Applier<'a> {
         self.value(adopted.map_err(|error| self.failure(error))?)
     }
 
+    fn object(&self, object: Value) -> Result<Object, Failure> {
+        let (kind, name) = (self.kind, self.name);
+        Object::of(object)
+            .ok_or_else(|| Failure::Unavailable(format!("{kind} {name} cannot be read back")))
+    }
+
     fn value(&self, object: DynamicObject) -> Result<Value, Failure> {
         serde_json::to_value(object).map_err(|error| Failure::Unavailable(error.to_string()))
     }
@@ -313,8 +328,10 @@ fn to_json(object: &Object) -> Result<Value, Failure> {
     serde_json::to_value(object).map_err(|error| Failure::Unavailable(error.to_string()))
 }
 
-fn version(object: &Value) -> u64 {
-    number(object["metadata"]["resourceVersion"].as_str())
+/// Enough of a digest for an annotation.
+fn mark(print: &Print) -> String {
+    let digits = print.iter().take(8).map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 fn number(version: Option<&str>) -> u64 {

@@ -66,6 +66,19 @@ impl Seen {
             .as_str()
             .unwrap_or_default()
     }
+
+    /// Whether every object of this kind was applied as the resource is now: only then its status has a selector. A
+    /// StatefulSet may be away from its pods, which the resource owns meanwhile, by our own hand.
+    fn was_applied(&self, kind: &str) -> bool {
+        let (status, generation) = (
+            &self.resource["status"],
+            &self.resource["metadata"]["generation"],
+        );
+        let owners = |pod: &Pod| pod.metadata.owner_references.clone().unwrap_or_default();
+        let mut owners = self.pods.values().flat_map(owners);
+        let is_away = kind == "StatefulSet" && owners.any(|owner| owner.uid == self.uid());
+        status["selector"].is_string() && status["observedGeneration"] == *generation && !is_away
+    }
 }
 
 impl KubeHost {
@@ -312,10 +325,11 @@ impl Host for KubeHost {
             ),
         };
         let (namespace, uid) = (seen.key.namespace.clone(), seen.uid().to_owned());
+        let existed = seen.was_applied(kind);
         let client = &self.around.client;
         let outcome = self
             .ledger
-            .apply(client, &namespace, &uid, object, living)
+            .apply(client, &namespace, &uid, object, living, existed)
             .await?;
         if let Some(drift) = outcome.drift {
             self.around.metrics.drifted(kind, drift);
