@@ -46,6 +46,21 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// How people hear of it: of a refusal by somebody else, and not of what passes by itself.
+    pub(crate) fn event(&self) -> Option<Event> {
+        let reason = match self {
+            Failure::Foreign(_) => "ForeignObject",
+            Failure::Denied(_) => "RequestDenied",
+            Failure::Refused(_) => "MemberRefused",
+            Failure::Conflict(_) | Failure::Unavailable(_) => return None,
+        };
+        Some(Event {
+            warning: true,
+            reason,
+            message: self.to_string(),
+        })
+    }
+
     /// What came of a request to the member of this pod that was not answered by a configuration: by a problem, or by
     /// none.
     pub fn of_member(pod: &str, problem: Option<&Problem>, otherwise: impl ToString) -> Self {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use quorate_plan::{Action, Object, Refused};
+use quorate_plan::{Action, Event, Object};
 use serde_json::Value;
 
 use crate::Snapshot;
@@ -27,7 +27,7 @@ pub struct Memory {
     /// The resourceVersion of the resource after we wrote its status.
     status_version: Option<String>,
     status_written: Option<Timestamp>,
-    told: Vec<Refused>,
+    told: Vec<Event>,
 }
 
 impl Memory {
@@ -152,15 +152,14 @@ impl Memory {
         due || steady(old, volatile) != steady(status, volatile)
     }
 
-    /// Refusals that were not told in the round before.
-    pub(crate) fn news(&mut self, refusals: &[Refused]) -> Vec<Refused> {
-        let news = refusals
-            .iter()
-            .filter(|refused| !self.told.contains(refused))
-            .cloned()
-            .collect();
-        self.told = refusals.to_vec();
-        news
+    /// Whether this was not told of the round before, or came to its end there.
+    pub(crate) fn is_news(&self, event: &Event) -> bool {
+        !self.told.contains(event)
+    }
+
+    /// What was told and is still so: it was refused, or is yet to be carried out.
+    pub(crate) fn lasts(&mut self, told: Vec<Event>) {
+        self.told = told;
     }
 }
 
@@ -180,7 +179,7 @@ fn steady(status: &Value, volatile: &[&str]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_plan::{Answer, Observed, Refusal};
+    use quorate_plan::{Answer, Observed};
     use quorate_wire::{MemberRequest, TransferLeader};
     use serde_json::json;
 
@@ -282,15 +281,17 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once_while_it_lasts() {
+    fn what_lasts_is_told_once() {
         let mut memory = Memory::default();
-        let refused = [Refused {
-            refusal: Refusal::NoLeader,
+        let refused = Event {
+            warning: true,
+            reason: "NoLeader",
             message: "nobody leads".into(),
-        }];
-        assert_eq!(memory.news(&refused).len(), 1);
-        assert_eq!(memory.news(&refused).len(), 0);
-        assert_eq!(memory.news(&[]).len(), 0);
-        assert_eq!(memory.news(&refused).len(), 1);
+        };
+        assert!(memory.is_news(&refused));
+        memory.lasts(vec![refused.clone()]);
+        assert!(!memory.is_news(&refused));
+        memory.lasts(Vec::new());
+        assert!(memory.is_news(&refused), "it begins again");
     }
 }

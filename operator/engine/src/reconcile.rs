@@ -34,10 +34,11 @@ pub enum Round {
 /// 1. Observe the resource, its objects and its members (the host), and hold that against our own last writes.
 /// 2. Validate: from here on no value can be bad (pure).
 /// 3. Decide the stage, the actions and what to say (pure).
-/// 4. Build the stage's objects (pure, infallible) and apply them in order (the host).
-/// 5. Act, one effect after another; the first that fails is the last (the host).
-/// 6. Tell, and last write the status, which only applied objects can give whole. What failed keeps nobody from seeing
-///    how things stand.
+/// 4. Tell what is about to be done and what is not: nobody would hear of an act after which this process dies.
+/// 5. Build the stage's objects (pure, infallible) and apply them in order (the host).
+/// 6. Act, one effect after another; the first that fails is the last (the host).
+/// 7. Last, write the status, which only applied objects can give whole. What failed keeps nobody from seeing how things
+///    stand.
 ///
 /// # Errors
 /// The first failure of the host; call again after a pause.
@@ -58,14 +59,17 @@ pub async fn reconcile<H: Host>(
     };
     let decision = desired.decide(&seen.observed, host.now());
 
+    let mut lasting: Vec<_> = decision.refusals.iter().map(Refused::event).collect();
+    tell(host, memory, &decision.events).await;
+    tell(host, memory, &lasting).await;
     let done = carry_out(host, memory, &*desired, &decision, seen.observed).await;
-    // What was about to be done and was not is no event.
-    let events = if done.is_ok() {
-        &decision.events[..]
-    } else {
-        &[]
-    };
-    tell(host, memory, events, &decision.refusals).await;
+    if let Err(failure) = &done {
+        let refused: Vec<_> = failure.event().into_iter().collect();
+        tell(host, memory, &refused).await;
+        // It is tried again, and told again when it is something else.
+        lasting.extend(decision.events.iter().cloned().chain(refused));
+    }
+    memory.lasts(lasting);
     let status = match &done {
         Ok(applied) => desired.status(&decision, applied),
         Err(failure) => blame(decision.status, &seen.resource, failure, host.now()),
@@ -101,23 +105,27 @@ async fn carry_out<H: Host>(
 
 /// Says in the status what only a person can mend; other failures pass.
 fn blame(mut status: Value, resource: &Value, failure: &Failure, now: Timestamp) -> Value {
-    let reason = match failure {
-        Failure::Foreign(_) => "ForeignObject",
-        Failure::Denied(_) => "RequestDenied",
-        Failure::Conflict(_) | Failure::Refused(_) | Failure::Unavailable(_) => return status,
+    // What a member refuses passes.
+    let told = failure
+        .event()
+        .filter(|_| !matches!(failure, Failure::Refused(_)));
+    let Some(Event {
+        reason, message, ..
+    }) = told
+    else {
+        return status;
     };
     // In the conditions of before, so that the time of transition is theirs.
     let before = resource["status"]["conditions"].clone();
     let mut conditions = serde_json::from_value(before).unwrap_or_default();
     let type_ = ConditionType::Degraded;
     let generation = resource["metadata"]["generation"].as_i64();
-    let words = failure.to_string();
     set_condition(
         &mut conditions,
         type_,
         true,
         reason,
-        &words,
+        &message,
         generation,
         Time(now),
     );
@@ -169,17 +177,9 @@ async fn apply<H: Host>(
 }
 
 /// Events are for people: one that is lost is no reason to stop.
-async fn tell<H: Host>(host: &mut H, memory: &mut Memory, events: &[Event], refusals: &[Refused]) {
-    for event in events {
+async fn tell<H: Host>(host: &mut H, memory: &Memory, events: &[Event]) {
+    for event in events.iter().filter(|event| memory.is_news(event)) {
         let _ = host.emit(event).await;
-    }
-    for refused in memory.news(refusals) {
-        let event = Event {
-            warning: refused.refusal.needs_attention(),
-            reason: refused.refusal.name(),
-            message: refused.message,
-        };
-        let _ = host.emit(&event).await;
     }
 }
 
@@ -190,8 +190,172 @@ async fn reject<H: Host>(
     rejected: Rejected,
 ) -> Result<Round, Failure> {
     let words = rejected.to_string();
+    let event = Event {
+        warning: true,
+        reason: "InvalidSpec",
+        message: words.clone(),
+    };
+    tell(host, memory, std::slice::from_ref(&event)).await;
+    memory.lasts(vec![event]);
     if let Rejected::Invalid { status, .. } = rejected {
         report(host, memory, resource, *status, &[]).await?;
     }
     Ok(Round::Rejected(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use quorate_plan::{Action, Env, Invalid, Names, Prepared, Stage, kinds};
+
+    use super::*;
+    use crate::Snapshot;
+
+    /// A kind of which a pod is always to be deleted.
+    #[derive(Clone, Default)]
+    struct Deletes(ObjectMeta);
+
+    impl AnyKind for Deletes {
+        fn names(&self) -> Names {
+            kinds()[0].names()
+        }
+
+        fn crd(&self) -> CustomResourceDefinition {
+            kinds()[0].crd()
+        }
+
+        fn validate(
+            &self,
+            _: &Value,
+            _: &Env,
+            _: Timestamp,
+        ) -> Result<Box<dyn AnyDesired>, Rejected> {
+            Ok(Box::new(self.clone()))
+        }
+
+        fn unchangeable(&self, _: &Value, _: &Value) -> Result<(), Vec<Invalid>> {
+            Ok(())
+        }
+
+        fn try_next(&self, _: &Value, _: &str) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    impl AnyDesired for Deletes {
+        fn metadata(&self) -> &ObjectMeta {
+            &self.0
+        }
+
+        fn decide(&self, _: &Observed, _: Timestamp) -> Decision {
+            Decision {
+                stage: None,
+                actions: vec![Action::DeletePod {
+                    name: "a-0".into(),
+                    uid: "p".into(),
+                }],
+                refusals: Vec::new(),
+                events: vec![Event {
+                    warning: false,
+                    reason: "Repairing",
+                    message: String::new(),
+                }],
+                status: Value::Null,
+                requeue_after: Duration::ZERO,
+            }
+        }
+
+        fn build(&self, _: &Stage) -> Objects<Prepared> {
+            Objects::prepared(Vec::new())
+        }
+
+        fn status(&self, _: &Decision, _: &Objects<Applied>) -> Value {
+            Value::Null
+        }
+
+        fn volatile(&self) -> &'static [&'static str] {
+            &[]
+        }
+    }
+
+    /// What it was asked to do, in order; acts come to this.
+    struct Notes {
+        done: Vec<&'static str>,
+        comes_to: Result<(), Failure>,
+    }
+
+    impl Host for Notes {
+        fn env(&self) -> Env {
+            Env {
+                cluster_domain: String::new(),
+                default_image: String::new(),
+                operator_namespace: None,
+            }
+        }
+
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        async fn observe(&mut self, _: &dyn AnyKind, _: &Key) -> Result<Option<Snapshot>, Failure> {
+            Ok(Some(Snapshot {
+                resource: json!({}),
+                observed: Observed::default(),
+            }))
+        }
+
+        async fn apply(&mut self, object: Object) -> Result<Object, Failure> {
+            Ok(object)
+        }
+
+        async fn act(&mut self, action: &Action) -> Result<(), Failure> {
+            self.done.push(action.name());
+            self.comes_to.clone()
+        }
+
+        async fn emit(&mut self, event: &Event) -> Result<(), Failure> {
+            self.done.push(event.reason);
+            Ok(())
+        }
+
+        async fn write_status(&mut self, _: Value) -> Result<String, Failure> {
+            Ok(String::new())
+        }
+    }
+
+    #[test]
+    fn an_act_is_told_before_it_is_done_and_once_until_it_is() {
+        let refuses = || Err(Failure::Refused("no".into()));
+        let passes = || Err(Failure::Conflict("pod a-0".into()));
+        let mut host = Notes {
+            done: Vec::new(),
+            comes_to: Ok(()),
+        };
+        let mut memory = Memory::default();
+        for (comes_to, done) in [
+            (refuses(), &["Repairing", "DeletePod", "MemberRefused"][..]),
+            (refuses(), &["DeletePod"]),
+            (passes(), &["DeletePod"]),
+            (refuses(), &["DeletePod", "MemberRefused"]),
+            (Ok(()), &["DeletePod"]),
+            (Ok(()), &["Repairing", "DeletePod"]),
+        ] {
+            host.comes_to = comes_to;
+            host.done.clear();
+            let key = Key {
+                namespace: String::new(),
+                name: String::new(),
+            };
+            let kind = Deletes::default();
+            let polled = pin!(reconcile(&mut host, &kind, &key, &mut memory))
+                .poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(_)), "its host never waits");
+            assert_eq!(host.done, done);
+        }
+    }
 }

@@ -36,6 +36,18 @@ pub struct Refused {
     pub message: String,
 }
 
+impl Refused {
+    /// How people hear of it.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        Event {
+            warning: self.refusal.needs_attention(),
+            reason: self.refusal.name(),
+            message: self.message.clone(),
+        }
+    }
+}
+
 /// Something that people should hear of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
