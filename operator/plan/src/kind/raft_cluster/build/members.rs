@@ -138,6 +138,8 @@ fn container(valid: &ValidRaftCluster, release: &Release, env: &Env) -> Containe
         liveness_probe: Some(probe("/livez", 10, 5, 6)),
         readiness_probe: Some(probe("/readyz", 2, 2, 2)),
         security_context: Some(pods::restricted()),
+        // What it said last before it ended is what a condition tells people.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(mounts(valid)),
         ..Container::default()
     }

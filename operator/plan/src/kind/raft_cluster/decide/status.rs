@@ -145,7 +145,8 @@ fn conditions(view: &View<'_>, draft: &Draft, status: &mut RaftClusterStatus) {
         progressing.0,
         progressing.1.clone(),
     );
-    match trouble(view, draft) {
+    let trouble = trouble(view, draft);
+    match trouble.clone() {
         Some(trouble) => set(ConditionType::Degraded, true, trouble),
         None => set(
             ConditionType::Degraded,
@@ -153,7 +154,7 @@ fn conditions(view: &View<'_>, draft: &Draft, status: &mut RaftClusterStatus) {
             (Reason::Healthy, "nothing is wrong".to_owned()),
         ),
     }
-    match unready(view, draft) {
+    match unready(view, draft, trouble.as_ref()) {
         None => set(
             ConditionType::Ready,
             true,
@@ -305,8 +306,15 @@ fn problem(view: &View<'_>, code: &str, reason: Reason) -> Option<(Reason, Strin
 }
 
 /// Why the resource is not as specified, or does not serve.
-fn unready(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
+fn unready(
+    view: &View<'_>,
+    draft: &Draft,
+    trouble: Option<&(Reason, String)>,
+) -> Option<(Reason, String)> {
     let Some(lead) = &view.lead else {
+        if let Some(cause) = trouble {
+            return Some(cause.clone());
+        }
         let is_formed = draft.group.as_ref().is_some_and(|group| group.formed);
         let reason = if is_formed {
             Reason::NoLeader

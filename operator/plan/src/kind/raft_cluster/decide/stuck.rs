@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ContainerStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::draft::Reason;
@@ -9,6 +10,9 @@ use super::view::{Member, View};
 
 /// Volumes are made and pods are placed in less; until then nothing is wrong.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Of a line that a container wrote, in characters.
+const LONGEST: usize = 500;
 
 /// What kubelets say of a container that is only on its way.
 const ON_ITS_WAY: [&str; 4] = [
@@ -51,9 +55,22 @@ pub(super) fn not_starting(member: &Member<'_>) -> Option<String> {
     containers.find_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref()?;
-        let message = waiting.message.as_deref().unwrap_or("see its log");
+        let message = last_words(container).or(waiting.message.as_deref());
+        let message = message.unwrap_or("see its log");
         (!ON_ITS_WAY.contains(&reason)).then(|| format!("{reason}: {message}"))
     })
+}
+
+/// The end of what a container wrote before it ended: why it did.
+fn last_words(container: &ContainerStatus) -> Option<&str> {
+    let ended = container.last_state.as_ref()?.terminated.as_ref()?;
+    let mut lines = ended.message.as_deref()?.lines().map(str::trim);
+    let last = lines.rfind(|line| !line.is_empty())?;
+    let end = last
+        .char_indices()
+        .nth(LONGEST)
+        .map_or(last.len(), |(at, _)| at);
+    last.get(..end)
 }
 
 fn unschedulable<'a>(view: &View<'_>, member: &Member<'a>) -> Option<&'a str> {

@@ -340,6 +340,15 @@ impl Situation {
         self.silence(ordinal);
     }
 
+    /// What its container wrote before it ended.
+    pub fn last_words(&mut self, ordinal: i32, words: &str) {
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        let status = pod.status.as_mut().unwrap();
+        let ended = json!({ "terminated": { "exitCode": 78, "message": words } });
+        let container = &mut status.container_statuses.as_mut().unwrap()[0];
+        container.last_state = serde_json::from_value(ended).unwrap();
+    }
+
     pub fn silence(&mut self, ordinal: i32) {
         let answer = self.observed.members.get_mut(&pod_name(ordinal)).unwrap();
         answer.status = Err("connection refused".into());

@@ -95,7 +95,9 @@ fn what_keeps_a_pod_from_running_is_told_in_words() {
         forming
     };
     let degraded = |situation: &Situation| situation.condition("Degraded").1;
+    let ready = |situation: &Situation| situation.condition("Ready").1;
     assert_eq!(degraded(&forming()), "Healthy");
+    assert_eq!(ready(&forming()), "Forming");
 
     let mut unschedulable = forming();
     unschedulable.pod_condition(1, "PodScheduled", "Unschedulable", 994_000);
@@ -117,6 +119,7 @@ fn what_keeps_a_pod_from_running_is_told_in_words() {
     let words = "exceeded quota: few, requested: pods=1".to_owned();
     denied.observed.denials.insert("demo".to_owned(), words);
     assert_eq!(degraded(&denied), "PodDenied");
+    assert_eq!(ready(&denied), "PodDenied", "a table shows this one");
 }
 
 #[test]
@@ -138,6 +141,15 @@ fn a_pod_that_cannot_start_is_told_with_its_reason() {
         formed.condition("Degraded"),
         ("True".into(), "PodNotStarting".into())
     );
+    let words = "demo-1 does not start: CrashLoopBackOff: see its log";
+    assert_eq!(formed.words("Degraded"), words);
+
+    formed.last_words(
+        1,
+        "started\nquorate-raft-cluster: tls.crt is no certificate\n",
+    );
+    let words = "CrashLoopBackOff: quorate-raft-cluster: tls.crt is no certificate";
+    assert!(formed.words("Degraded").ends_with(words));
 }
 
 #[test]
