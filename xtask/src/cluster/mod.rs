@@ -205,7 +205,11 @@ fn restore(root: &Path, place: &Place, node: Node) -> Result<()> {
     let replaced = Replacements::kept(place)?;
     let binaries = Binaries::found(root, place)?
         .context("its binaries have gone: `cluster down`, then `up`")?;
-    // Also what still runs, if it was not killed before.
+    ensure!(
+        !status::is_whole(place, node)?,
+        "{node} runs: `cargo xtask cluster kill {node}` comes first, or `heal {node}` if it was cut off"
+    );
+    // Some of it may run, if it was not killed by us.
     node::kill(place, node)?;
     cgroups::remove(node)?;
     node::forget(place, node)?;

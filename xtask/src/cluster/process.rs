@@ -21,6 +21,15 @@ const PART: &str = "QUORATE_CLUSTER_PART";
 pub struct Process {
     pub pid: Pid,
     pub part: String,
+    /// As the kernel calls it, in 15 characters at most.
+    pub name: String,
+}
+
+impl Process {
+    /// Whether it is a child that carries the mark of its part, and may outlive it.
+    pub fn is_shim(&self) -> bool {
+        self.name.starts_with("containerd-shim")
+    }
 }
 
 /// Starts a part in the background; it outlives us. Its log is truncated only by `down`.
@@ -60,7 +69,8 @@ pub fn running(place: &Place) -> Result<Vec<Process>> {
             continue;
         };
         if let (Some(part), Some(pid)) = (part(&environment, &mark), Pid::from_raw(pid)) {
-            found.push(Process { pid, part });
+            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            found.push(Process { pid, part, name });
         }
     }
     Ok(found)

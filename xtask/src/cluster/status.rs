@@ -7,7 +7,8 @@ use anyhow::Result;
 use super::addresses::Node;
 use super::build::Binaries;
 use super::place::Place;
-use super::{Kubectl, network, process};
+use super::process::{self, Process};
+use super::{Kubectl, network};
 use crate::say::say;
 
 const HOST: [&str; 6] = [
@@ -20,6 +21,18 @@ const HOST: [&str; 6] = [
 ];
 const NODE: [&str; 3] = ["containerd", "kubelet", "proxy"];
 
+/// Whether everything of a node runs.
+pub fn is_whole(place: &Place, node: Node) -> Result<bool> {
+    let running = process::running(place)?;
+    let mut parts = NODE.map(|part| format!("{node}/{part}")).into_iter();
+    Ok(parts.all(|part| runs(&running, &part)))
+}
+
+fn runs(running: &[Process], part: &str) -> bool {
+    let mut ours = running.iter().filter(|process| process.part == part);
+    ours.any(|process| !process.is_shim())
+}
+
 /// Shows it.
 pub fn show(root: &Path, place: &Place) -> Result<()> {
     let Some(binaries) = Binaries::found(root, place)? else {
@@ -30,8 +43,12 @@ pub fn show(root: &Path, place: &Place) -> Result<()> {
         return say("down: `cargo xtask cluster up` starts it");
     }
     let runs = |part: &str| {
-        let found = running.iter().any(|process| process.part == part);
-        format!("{part} {}", if found { "runs" } else { "is DEAD" })
+        let state = if runs(&running, part) {
+            "runs"
+        } else {
+            "is DEAD"
+        };
+        format!("{part} {state}")
     };
     say(format!("host: {}", HOST.map(runs).join(", ")))?;
     for node in Node::ALL {

@@ -252,6 +252,8 @@ fn a_killed_node_comes_back_with_its_pods(cluster: &Cluster, pods: &[Pod; 3]) ->
     cluster.wait_node("node3", "Unknown")?;
     run(controlled(&["restore", "node3"]))?;
     cluster.wait_node("node3", "True")?;
+    let twice = String::from_utf8(controlled(&["restore", "node3"]).output()?.stderr)?;
+    ensure!(twice.contains("node3 runs"), "{twice}");
     wait("another container on node3 alone", || {
         Ok(three_pods(cluster)?.filter(|now| {
             now.iter().zip(pods).all(|(new, old)| {
