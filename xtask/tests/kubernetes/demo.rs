@@ -211,12 +211,21 @@ pub fn lease_holder(cluster: &Cluster) -> Result<String> {
 pub fn leading_operator(cluster: &Cluster) -> Result<(String, i32)> {
     wait("an operator leads", || {
         let holder = lease_holder(cluster)?;
-        let found = process(
-            "/usr/local/bin/quorate-operator",
-            &format!("QUORATE_IDENTITY={holder}"),
-        )?;
+        let found = process_of(&holder)?;
         Ok(found.map(|pid| (holder, pid)))
     })
+}
+
+/// The process of an operator's pod.
+pub fn process_of(operator: &str) -> Result<Option<i32>> {
+    let program = "/usr/local/bin/quorate-operator";
+    process(program, &format!("QUORATE_IDENTITY={operator}"))
+}
+
+/// What an operator counts of itself.
+pub fn metrics(cluster: &Cluster, operator: &str) -> Result<String> {
+    let path = format!("/api/v1/namespaces/quorate-system/pods/{operator}:8080/proxy/metrics");
+    cluster.kubectl(&["get", "--raw", &path, "--request-timeout=3s"])
 }
 
 /// Kills whichever operator leads, three times, each while something is left to do. Its pod goes too: kubelet waits longer

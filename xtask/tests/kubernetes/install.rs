@@ -3,7 +3,6 @@
 use anyhow::Result;
 
 use crate::cluster::{Cluster, foreign, load_image};
-use crate::demo::Demo;
 
 pub fn definitions_are_installed(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["apply", "--server-side", "-f", &path("crds")])?;
@@ -25,12 +24,13 @@ pub fn the_operator_is_installed(cluster: &Cluster) -> Result<()> {
 
 /// The claims that the policy kept, the operator and the definitions: a cluster that is not ours is left as it was, and
 /// ours goes as a whole.
-pub fn all_is_uninstalled(demo: &Demo<'_>) -> Result<()> {
+pub fn all_is_uninstalled(cluster: &Cluster) -> Result<()> {
     if foreign().is_none() {
         return Ok(());
     }
-    let cluster = demo.cluster;
-    cluster.kubectl(&["delete", "pvc", "-l", &demo.selector()])?;
+    let ours =
+        "app.kubernetes.io/instance in (demo, denied, classless, secretless, garbled, secure)";
+    cluster.kubectl(&["delete", "pvc", "-l", ours])?;
     // Where a node was drained it may have gone with the rest.
     cluster.kubectl(&["delete", "pod", "reader", "--ignore-not-found"])?;
     let free = "pod-security.kubernetes.io/enforce-";

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use crate::audit::{only_the_operator_writes, rights_are_the_least};
 use crate::certificates::an_authority_is_replaced_under_load;
 use crate::cluster::{Cluster, load_image, skipped, turn, wait};
-use crate::demo::{Demo, curl, kill_operators, leading_operator, lease_holder, wait_ended};
+use crate::demo::{
+    Demo, curl, kill_operators, leading_operator, lease_holder, metrics, process_of,
+};
 use crate::drain::a_drain_waits_for_the_member_that_lags;
 use crate::install::{
     all_is_uninstalled, definitions_are_installed, path, the_operator_is_installed,
@@ -71,7 +73,7 @@ fn a_raft_cluster_lives_through_what_a_cluster_does_to_it() -> Result<()> {
         rights_are_the_least(&cluster)?;
         only_the_operator_writes(&cluster, "demo", &[BY_HAND, COLLECTOR])?;
     }
-    all_is_uninstalled(&demo)
+    all_is_uninstalled(&cluster)
 }
 
 /// Every CEL rule and every immutable field, on the real API server.
@@ -208,20 +210,25 @@ fn scaled_to_three(demo: &Demo<'_>, load: &Load) -> Result<()> {
     Ok(())
 }
 
-/// It wakes up after another has taken over, finds the lease lost, and ends.
+/// It wakes up after another has taken over, finds the lease lost, and waits for it as it did in the beginning.
 fn a_paused_operator_is_succeeded(demo: &Demo<'_>, load: &Load) -> Result<()> {
     demo.window(load, "scaled to 3, the operator paused", || {
         let (paused, pid) = leading_operator(demo.cluster)?;
         signal(pid, Signal::STOP)?;
         demo.scale(3)?;
-        demo.wait_ready()?;
+        // Not until the group is Ready: a kubelet ends what it cannot probe for 20 s.
+        wait("another operator leads", || {
+            Ok((lease_holder(demo.cluster)? != paused).then_some(()))
+        })?;
         signal(pid, Signal::CONT)?;
-        wait_ended(pid)?;
-        ensure!(
-            leading_operator(demo.cluster)?.0 != paused,
-            "{paused} leads"
-        );
-        demo.wait_ready()
+        wait("the operator that was paused waits", || {
+            let metrics = metrics(demo.cluster, &paused)?;
+            Ok(metrics.contains("quorate_operator_leads 0").then_some(()))
+        })?;
+        demo.wait_ready()?;
+        ensure!(lease_holder(demo.cluster)? != paused, "{paused} leads");
+        ensure!(process_of(&paused)? == Some(pid), "{paused} has ended");
+        Ok(())
     })?;
     Ok(())
 }
@@ -249,6 +256,7 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
             )
         })?;
         edits_that_exclude_ours_are_taken_back(cluster)?;
+        drift_while_no_operator_works_is_found(cluster)?;
         cluster.kubectl(&["scale", "statefulset", "demo", "--replicas=2"])?;
         wait("the StatefulSet is back", || {
             let now = cluster.get(&["statefulset", "demo"])?;
@@ -257,6 +265,8 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
     })?;
     let events = cluster.kubectl(&["get", "events"])?;
     for words in [
+        "NetworkPolicy demo was deleted",
+        "Service demo-peers was edited",
         "Service demo-client was deleted",
         "ConfigMap demo-config was edited",
         "Service demo-client was edited",
@@ -264,12 +274,34 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
     ] {
         ensure!(events.contains(words), "no event says: {words}");
     }
-    let operator = lease_holder(cluster)?;
-    let metrics = format!("/api/v1/namespaces/quorate-system/pods/{operator}:8080/proxy/metrics");
-    let metrics = cluster.kubectl(&["get", "--raw", &metrics])?;
-    let drift = "quorate_operator_drift_total{drift=\"deleted\",object=\"Service\"} 1";
+    let metrics = metrics(cluster, &lease_holder(cluster)?)?;
+    let drift = "quorate_operator_drift_total{drift=\"deleted\",object=\"NetworkPolicy\"} 1";
     ensure!(metrics.contains(drift), "{metrics}");
     Ok(())
+}
+
+/// By what the last one left on the objects, and said in the status.
+fn drift_while_no_operator_works_is_found(cluster: &Cluster) -> Result<()> {
+    let system = ["-n", "quorate-system"];
+    let scaled = |replicas: &str| {
+        let scale = ["scale", "deployment", "quorate-operator", replicas];
+        cluster.kubectl(&[&system[..], &scale].concat())
+    };
+    let before = cluster.get(&["service", "demo-peers"])?["spec"].take();
+    scaled("--replicas=0")?;
+    wait("no operator works", || {
+        let pods = cluster.get(&[&system[..], &["pods"]].concat())?;
+        Ok((pods["items"] == json!([])).then_some(()))
+    })?;
+    cluster.kubectl(&["delete", "networkpolicy", "demo"])?;
+    let edit = json!([{ "op": "replace", "path": "/spec/ports/0/port", "value": 80 }]).to_string();
+    cluster.kubectl(&["patch", "service", "demo-peers", "--type=json", "-p", &edit])?;
+    scaled("--replicas=2")?;
+    wait("what was done meanwhile is put back", || {
+        cluster.get(&["networkpolicy", "demo"])?;
+        let now = cluster.get(&["service", "demo-peers"])?["spec"].take();
+        Ok((now == before).then_some(()))
+    })
 }
 
 /// Beside each of these an apply of ours is invalid: two ports of one name, two fields that exclude each other.
@@ -296,43 +328,48 @@ fn edits_that_exclude_ours_are_taken_back(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A quota that has no room for a pod, then a class that has no provisioner, and a group with certificates that runs.
+/// What a user may get wrong, each said in words, and the first of them at a glance.
 fn what_keeps_pods_from_running_is_told(cluster: &Cluster, folder: &Path) -> Result<()> {
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "few" },
         "spec": { "hard": { "pods": "4" } },
     });
-    let classless = json!({ "members": 1, "storage": { "storageClassName": "missing" } });
-    let resource = |name: &str, spec: Value| {
-        json!({
-            "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster", "metadata": { "name": name }, "spec": spec,
-        })
-    };
+    let garbage = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "garbage" },
+        "stringData": { "tls.crt": "none", "tls.key": "none", "ca.crt": "none" },
+    });
     cluster.apply(folder, &quota)?;
-    cluster.apply(folder, &resource("denied", json!({ "members": 3 })))?;
-    let denied = Demo {
-        cluster,
-        name: "denied",
-    };
-    denied.wait_degraded("PodDenied", "exceeded quota: few")?;
-    cluster.kubectl(&["delete", "resourcequota", "few"])?;
-    cluster.kubectl(&["delete", "raftcluster", "denied"])?;
-    cluster.apply(folder, &resource("classless", classless))?;
-    let classless = Demo {
-        cluster,
-        name: "classless",
-    };
-    classless.wait_degraded("ClaimUnbound", "data-classless-0")?;
-    cluster.kubectl(&["delete", "raftcluster", "classless"])?;
-    let secretless = json!({ "members": 1, "tls": { "secretName": "nowhere" } });
-    cluster.apply(folder, &resource("secretless", secretless))?;
-    let secretless = Demo {
-        cluster,
-        name: "secretless",
-    };
-    secretless.wait_degraded("BadCertificates", "there is no Secret `nowhere`")?;
-    cluster.kubectl(&["delete", "raftcluster", "secretless"])?;
-    Ok(())
+    cluster.apply(folder, &garbage)?;
+    let tls = |secret: &str| json!({ "members": 1, "tls": { "secretName": secret } });
+    let classless = json!({ "members": 1, "storage": { "storageClassName": "missing" } });
+    for (name, spec, reason, words) in [
+        (
+            "denied",
+            json!({ "members": 3 }),
+            "PodDenied",
+            "exceeded quota: few",
+        ),
+        ("classless", classless, "ClaimUnbound", "data-classless-0"),
+        (
+            "secretless",
+            tls("nowhere"),
+            "BadCertificates",
+            "there is no Secret `nowhere`",
+        ),
+        ("garbled", tls("garbage"), "PodNotStarting", "ca.crt"),
+    ] {
+        let resource = json!({
+            "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster", "metadata": { "name": name }, "spec": spec,
+        });
+        cluster.apply(folder, &resource)?;
+        let told = Demo { cluster, name }.wait_degraded(reason, words)?;
+        println!("{name}: {told}");
+        let table = cluster.kubectl(&["get", "raftcluster", name])?;
+        ensure!(table.contains(reason), "{table}");
+        cluster.kubectl(&["delete", "raftcluster", name])?;
+        cluster.kubectl(&["delete", "resourcequota", "few", "--ignore-not-found"])?;
+    }
+    cluster.kubectl(&["delete", "secret", "garbage"]).map(drop)
 }
 
 fn it_goes_and_leaves_its_claims(demo: &Demo<'_>) -> Result<()> {
