@@ -116,7 +116,7 @@ impl Ledger {
         let changed = api.change(owner, wanted_json, &living_json).await;
         if let Err(Failure::Conflict(_)) = &changed
             && is_ours
-            && let Some(left) = self.0.get_mut(&(kind, name))
+            && let Some(left) = self.0.get_mut(&(kind, name.clone()))
         {
             left.edited = true;
         }
@@ -184,7 +184,10 @@ impl<'a> Applier<'a> {
         let object = found
             .pop()
             .ok_or_else(|| Failure::Conflict(format!("{} {}", self.kind, self.name)))?;
-        self.value(object)
+        let mut value = self.value(object)?;
+        // A list leaves out of its items what it says once of them all.
+        value["kind"] = json!(self.kind);
+        Ok(value)
     }
 
     /// Applies what is wanted to the living object, if it is the resource's own.
