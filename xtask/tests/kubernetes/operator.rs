@@ -356,7 +356,12 @@ fn what_keeps_pods_from_running_is_told(cluster: &Cluster, folder: &Path) -> Res
             "BadCertificates",
             "there is no Secret `nowhere`",
         ),
-        ("garbled", tls("garbage"), "PodNotStarting", "holds no certificate"),
+        (
+            "garbled",
+            tls("garbage"),
+            "PodNotStarting",
+            "holds no certificate",
+        ),
     ] {
         let resource = json!({
             "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster", "metadata": { "name": name }, "spec": spec,
