@@ -118,20 +118,25 @@ fn blame(mut status: Value, resource: &Value, failure: &Failure, now: Timestamp)
     // In the conditions of before, so that the time of transition is theirs.
     let before = resource["status"]["conditions"].clone();
     let mut conditions = serde_json::from_value(before).unwrap_or_default();
-    let type_ = ConditionType::Degraded;
     let generation = resource["metadata"]["generation"].as_i64();
-    set_condition(
-        &mut conditions,
-        type_,
-        true,
-        reason,
-        &message,
-        generation,
-        Time(now),
-    );
     let told = status["conditions"].as_array_mut().into_iter().flatten();
-    for degraded in told.filter(|told| told["type"] == type_.as_str()) {
-        *degraded = json!(condition(&conditions, type_));
+    for told in told {
+        // What serves is Ready nevertheless; where it is not, this is why, and what a table shows.
+        let (type_, holds) = match told["type"].as_str() {
+            Some("Degraded") => (ConditionType::Degraded, true),
+            Some("Ready") if told["status"] == "False" => (ConditionType::Ready, false),
+            _ => continue,
+        };
+        set_condition(
+            &mut conditions,
+            type_,
+            holds,
+            reason,
+            &message,
+            generation,
+            Time(now),
+        );
+        *told = json!(condition(&conditions, type_));
     }
     status
 }

@@ -26,6 +26,9 @@ const APPLIED: &str = "quorate.dev/applied";
 /// What of an object's metadata changes by itself.
 const CHANGING: [&str; 3] = ["resourceVersion", "managedFields", "generation"];
 
+/// How often something may come between the creation of an object and that its fields are made ours.
+const ADOPTIONS: usize = 3;
+
 /// What our last application of an object was, and what it left.
 #[derive(Clone, Debug)]
 struct Left {
@@ -170,10 +173,22 @@ impl<'a> Applier<'a> {
             ..PostParams::default()
         };
         match self.api.create(&params, &object).await {
-            Ok(made) => self.adopt(&self.value(made)?).await.map(Some),
+            Ok(made) => self.adopt_made(self.value(made)?).await.map(Some),
             Err(Error::Api(status)) if status.is_already_exists() => Ok(None),
             Err(error) => Err(self.failure(error)),
         }
+    }
+
+    /// Also where another comes between at once, as the controllers do that write into its status: to fail here would be
+    /// to forget why it was made.
+    async fn adopt_made(&self, mut made: Value) -> Result<Value, Failure> {
+        for _ in 0..ADOPTIONS {
+            match self.adopt(&made).await {
+                Err(Failure::Conflict(_)) => made = self.read().await?,
+                settled => return settled,
+            }
+        }
+        self.adopt(&made).await
     }
 
     /// By a list of one: the right to `get` objects by name is asked for nowhere else.

@@ -67,17 +67,14 @@ impl Seen {
             .unwrap_or_default()
     }
 
-    /// Whether every object of this kind was applied as the resource is now: only then its status has a selector. A
-    /// StatefulSet may be away from its pods, which the resource owns meanwhile, by our own hand.
+    /// Whether the objects of this kind were there: of every object there is one, whatever the spec, and the status has a
+    /// selector once all were applied. A StatefulSet may be away from its pods, which the resource owns meanwhile, by our
+    /// own hand.
     fn was_applied(&self, kind: &str) -> bool {
-        let (status, generation) = (
-            &self.resource["status"],
-            &self.resource["metadata"]["generation"],
-        );
         let owners = |pod: &Pod| pod.metadata.owner_references.clone().unwrap_or_default();
         let mut owners = self.pods.values().flat_map(owners);
         let is_away = kind == "StatefulSet" && owners.any(|owner| owner.uid == self.uid());
-        status["selector"].is_string() && status["observedGeneration"] == *generation && !is_away
+        self.resource["status"]["selector"].is_string() && !is_away
     }
 }
 

@@ -266,6 +266,7 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
     let events = cluster.kubectl(&["get", "events"])?;
     for words in [
         "NetworkPolicy demo was deleted",
+        "PodDisruptionBudget demo was deleted",
         "Service demo-peers was edited",
         "Service demo-client was deleted",
         "ConfigMap demo-config was edited",
@@ -294,6 +295,7 @@ fn drift_while_no_operator_works_is_found(cluster: &Cluster) -> Result<()> {
         Ok((pods["items"] == json!([])).then_some(()))
     })?;
     cluster.kubectl(&["delete", "networkpolicy", "demo"])?;
+    cluster.kubectl(&["delete", "poddisruptionbudget", "demo"])?;
     let edit = json!([{ "op": "replace", "path": "/spec/ports/0/port", "value": 80 }]).to_string();
     cluster.kubectl(&["patch", "service", "demo-peers", "--type=json", "-p", &edit])?;
     scaled("--replicas=2")?;

@@ -24,6 +24,8 @@ pub fn volumes_grow(demo: &Demo<'_>, load: &Load) -> Result<()> {
             expand(demo, false)?;
             demo.patch(&json!({ "storage": { "size": "12Gi" } }))?;
             println!("{}", demo.wait_degraded("RequestDenied", "data-demo-0")?);
+            let table = demo.cluster.kubectl(&["get", "raftcluster", demo.name])?;
+            ensure!(table.contains("RequestDenied"), "{table}");
             expand(demo, true)?;
             kill_operators(demo)?;
             wait("the StatefulSet was made anew at the size", || {
