@@ -105,13 +105,12 @@ async fn carry_out<H: Host>(
 
 /// Says in the status what only a person can mend; other failures pass.
 fn blame(mut status: Value, resource: &Value, failure: &Failure, now: Timestamp) -> Value {
-    // What a member refuses passes.
-    let told = failure
-        .event()
-        .filter(|_| !matches!(failure, Failure::Refused(_)));
+    if matches!(failure, Failure::Refused(_)) {
+        return status;
+    }
     let Some(Event {
         reason, message, ..
-    }) = told
+    }) = failure.event()
     else {
         return status;
     };

@@ -11,7 +11,7 @@ use kube::api::{
 };
 use kube::{Client, Error};
 use quorate_engine::Failure;
-use quorate_plan::Object;
+use quorate_plan::{Object, short};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -71,8 +71,9 @@ impl Ledger {
     ) -> Result<Outcome, Failure> {
         let (kind, name) = (object.kind(), object.name().to_owned());
         let mut wanted_json = to_json(&object)?;
-        let wanted = print(&wanted_json);
-        let mark = mark(&wanted);
+        let digest = digest(&wanted_json);
+        let mark = short(digest.clone());
+        let wanted = digest.finalize().into();
         wanted_json["metadata"]["annotations"][APPLIED] = json!(mark);
         let api = Applier::new(client, namespace, &wanted_json, kind, &name);
         let before = self.0.get(&(kind, name.clone())).cloned();
@@ -346,20 +347,18 @@ fn to_json(object: &Object) -> Result<Value, Failure> {
     serde_json::to_value(object).map_err(|error| Failure::Unavailable(error.to_string()))
 }
 
-/// Enough of a digest for an annotation.
-fn mark(print: &Print) -> String {
-    let digits = print.iter().take(8).map(|byte| format!("{byte:02x}"));
-    digits.collect()
-}
-
 fn number(version: Option<&str>) -> u64 {
     version
         .and_then(|version| version.parse().ok())
         .unwrap_or(0)
 }
 
-/// What an object says, without what changes by itself.
 fn print(object: &Value) -> Print {
+    digest(object).finalize().into()
+}
+
+/// What an object says, without what changes by itself.
+fn digest(object: &Value) -> Sha256 {
     let mut hash = Sha256::new();
     for (name, field) in object.as_object().into_iter().flatten() {
         let is_metadata = name == "metadata";
@@ -372,7 +371,7 @@ fn print(object: &Value) -> Print {
             hash.update(json!([name, field]).to_string());
         }
     }
-    hash.finalize().into()
+    hash
 }
 
 #[cfg(test)]

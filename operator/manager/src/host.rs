@@ -71,8 +71,8 @@ impl Seen {
     /// selector once all were applied. A StatefulSet may be away from its pods, which the resource owns meanwhile, by our
     /// own hand.
     fn was_applied(&self, kind: &str) -> bool {
-        let owners = |pod: &Pod| pod.metadata.owner_references.clone().unwrap_or_default();
-        let mut owners = self.pods.values().flat_map(owners);
+        let pods = self.pods.values();
+        let mut owners = pods.flat_map(|pod| pod.metadata.owner_references.iter().flatten());
         let is_away = kind == "StatefulSet" && owners.any(|owner| owner.uid == self.uid());
         self.resource["status"]["selector"].is_string() && !is_away
     }

@@ -256,6 +256,7 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
             )
         })?;
         edits_that_exclude_ours_are_taken_back(cluster)?;
+        a_deletion_is_counted(cluster, "Service")?;
         drift_while_no_operator_works_is_found(cluster)?;
         cluster.kubectl(&["scale", "statefulset", "demo", "--replicas=2"])?;
         wait("the StatefulSet is back", || {
@@ -275,9 +276,14 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
     ] {
         ensure!(events.contains(words), "no event says: {words}");
     }
+    a_deletion_is_counted(cluster, "NetworkPolicy")
+}
+
+/// By the operator that works now.
+fn a_deletion_is_counted(cluster: &Cluster, object: &str) -> Result<()> {
     let metrics = metrics(cluster, &lease_holder(cluster)?)?;
-    let drift = "quorate_operator_drift_total{drift=\"deleted\",object=\"NetworkPolicy\"} 1";
-    ensure!(metrics.contains(drift), "{metrics}");
+    let drift = format!("quorate_operator_drift_total{{drift=\"deleted\",object=\"{object}\"}} 1");
+    ensure!(metrics.contains(&drift), "{metrics}");
     Ok(())
 }
 
