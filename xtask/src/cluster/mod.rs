@@ -36,6 +36,9 @@ pub enum Cluster {
         after_help = "Examples:\n  cargo xtask cluster up\n  cargo xtask cluster up --scheduler target/release/my-scheduler"
     )]
     Up(Replacements),
+    /// Builds what is missing, and no more: `up` then takes seconds.
+    #[command(after_help = "Example:\n  cargo xtask cluster build")]
+    Build,
     /// Ends it and removes all that it left, also after a crash; only what was built stays.
     #[command(after_help = "Example:\n  cargo xtask cluster down")]
     Down,
@@ -77,6 +80,10 @@ impl Cluster {
         if let Self::Status = self {
             return status::show(root, &place);
         }
+        if let Self::Build = self {
+            let _lock = place.lock()?;
+            return Binaries::build(root, &place).map(drop);
+        }
         as_root()?;
         let _lock = place.lock()?;
         match self {
@@ -86,7 +93,7 @@ impl Cluster {
             Self::Heal(of) => running(&place).and_then(|()| network::plug(of.node, true)),
             Self::Kill(of) => kill(&place, of.node),
             Self::Restore(of) => restore(root, &place, of.node),
-            Self::Status | Self::Provision(_) => Ok(()),
+            Self::Status | Self::Build | Self::Provision(_) => Ok(()),
         }
     }
 }
