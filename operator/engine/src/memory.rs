@@ -20,6 +20,8 @@ pub struct Memory {
     generations: BTreeMap<String, i64>,
     /// UIDs of pods that we deleted.
     deleted_pods: BTreeSet<String>,
+    /// UIDs of pods that the resource owns no longer.
+    given_back: BTreeSet<String>,
     /// Marks that we set on claims, by the claim's UID.
     marks: BTreeMap<String, BTreeMap<String, String>>,
     /// When we asked the member of a pod for something last, by the pod's UID: what it said before is history.
@@ -52,6 +54,19 @@ impl Memory {
             let behind = pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none());
             if behind {
                 unseen.push(format!("the deletion of pod {uid}"));
+            }
+            behind
+        });
+        let resource = seen.resource["metadata"]["uid"].as_str();
+        self.given_back.retain(|uid| {
+            let pod = pods
+                .values()
+                .find(|pod| pod.metadata.uid.as_ref() == Some(uid));
+            let owners = pod.and_then(|pod| pod.metadata.owner_references.as_ref());
+            let mut owners = owners.into_iter().flatten();
+            let behind = owners.any(|owner| Some(owner.uid.as_str()) == resource);
+            if behind {
+                unseen.push(format!("that the resource owns pod {uid} no longer"));
             }
             behind
         });
@@ -119,6 +134,11 @@ impl Memory {
             } => {
                 let marks = self.marks.entry(uid.clone()).or_default();
                 marks.extend(annotations.clone());
+            }
+            Action::OwnPod {
+                uid, owned: false, ..
+            } => {
+                self.given_back.insert(uid.clone());
             }
             // Asked for once more, these change nothing.
             Action::GrowClaim { .. }
@@ -191,7 +211,9 @@ mod tests {
         let set = serde_json::from_value(
             json!({ "metadata": { "name": "a", "uid": "s", "generation": generation } }),
         );
-        let pod = serde_json::from_value(json!({ "metadata": { "name": "a-0", "uid": "p" } }));
+        let owner = json!({ "apiVersion": "v1", "kind": "R", "name": "a", "uid": "r" });
+        let pod = json!({ "metadata": { "name": "a-0", "uid": "p", "ownerReferences": [owner] } });
+        let pod = serde_json::from_value(pod);
         let claim =
             serde_json::from_value(json!({ "metadata": { "name": "data-a-0", "uid": "c" } }));
         Observed {
@@ -212,6 +234,11 @@ mod tests {
             uid: "p".into(),
         };
         memory.acted(&deleted);
+        memory.acted(&Action::OwnPod {
+            name: "a-0".into(),
+            uid: "p".into(),
+            owned: false,
+        });
         memory.acted(&Action::MarkClaim {
             name: "data-a-0".into(),
             uid: "c".into(),
@@ -221,12 +248,12 @@ mod tests {
         memory.status_written("40".into(), Timestamp::UNIX_EPOCH);
 
         let old = snapshot(
-            json!({ "metadata": { "resourceVersion": "39" } }),
+            json!({ "metadata": { "uid": "r", "resourceVersion": "39" } }),
             observed(6),
         );
-        assert_eq!(memory.unseen(&old).len(), 4);
+        assert_eq!(memory.unseen(&old).len(), 5);
         let mut current = snapshot(
-            json!({ "metadata": { "resourceVersion": "40" } }),
+            json!({ "metadata": { "uid": "r", "resourceVersion": "40" } }),
             observed(7),
         );
         current.observed.pods.clear();

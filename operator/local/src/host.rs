@@ -305,16 +305,16 @@ impl Host for LocalHost {
                 });
                 grown.map(drop).map_err(failure)
             }
-            Action::OwnPod { name, uid } => {
+            Action::OwnPod { name, uid, owned } => {
                 let key = ObjectKey::new("pods", namespace, name);
                 let owner = co_owner_reference(resource);
-                let owned = self.node.store.edit(&key, Some(uid), None, |pod| {
-                    let owners = pod["metadata"]["ownerReferences"].as_array_mut();
-                    if let Some(owners) = owners.filter(|owners| !owners.contains(&owner)) {
-                        owners.push(owner);
+                let edited = self.node.store.edit(&key, Some(uid), None, |pod| {
+                    if let Some(owners) = pod["metadata"]["ownerReferences"].as_array_mut() {
+                        owners.retain(|other| *other != owner);
+                        owners.extend(owned.then_some(owner));
                     }
                 });
-                owned.map(drop).map_err(failure)
+                edited.map(drop).map_err(failure)
             }
             Action::OrphanSet { name, uid } => {
                 orphan_set(&self.node, namespace, name, uid).map_err(failure)

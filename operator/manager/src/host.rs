@@ -17,10 +17,11 @@ use quorate_plan::{
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 
-use crate::apply::{Ledger, failure};
+use crate::apply::failure;
 use crate::caches::Caches;
 use crate::denials::Denials;
 use crate::events::Reporter;
+use crate::ledger::{Ledger, Task};
 use crate::members::{Admin, Status, identity};
 use crate::metrics::Metrics;
 use crate::{CLAIMS, OWNERS, SIZES, STATUS};
@@ -68,7 +69,7 @@ impl Seen {
     }
 
     /// Whether the objects of this kind were there: of every object there is one, whatever the spec, and the status has a
-    /// selector once all were applied. A StatefulSet may be away from its pods, which the resource owns meanwhile, by our
+    /// selector since the last of them was. A StatefulSet may be away from its pods, which the resource owns meanwhile, by our
     /// own hand.
     fn was_applied(&self, kind: &str) -> bool {
         let pods = self.pods.values();
@@ -144,11 +145,14 @@ impl KubeHost {
             .await
     }
 
-    async fn own(&self, name: &str, uid: &str) -> Result<(), Failure> {
-        let owner = co_owner_reference(&self.seen()?.resource);
+    async fn own(&self, name: &str, uid: &str, owned: bool) -> Result<(), Failure> {
+        let resource = &self.seen()?.resource;
+        let owner = owned.then(|| co_owner_reference(resource));
         let wanted = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "name": name, "uid": uid, "ownerReferences": [owner] },
+            "metadata": {
+                "name": name, "uid": uid, "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
+            },
         });
         self.say::<Pod>(OWNERS, name, &wanted).await
     }
@@ -321,14 +325,11 @@ impl Host for KubeHost {
                 },
             ),
         };
-        let (namespace, uid) = (seen.key.namespace.clone(), seen.uid().to_owned());
         let existed = seen.was_applied(kind);
-        let client = &self.around.client;
-        let outcome = self
-            .ledger
-            .apply(client, &namespace, &uid, object, living, existed)
-            .await?;
-        if let Some(drift) = outcome.drift {
+        let (client, namespace) = (&self.around.client, &seen.key.namespace);
+        let task = Task::new(client, namespace, seen.uid(), &object)?;
+        let found = self.ledger.compare(&task, living, existed).await?;
+        if let Some(drift) = found.drift {
             self.around.metrics.drifted(kind, drift);
             let event = Event {
                 warning: true,
@@ -338,7 +339,7 @@ impl Host for KubeHost {
             // An event that is lost is no reason to stop.
             let _ = self.emit(&event).await;
         }
-        Ok(outcome.object)
+        self.ledger.settle(&task, found.todo).await
     }
 
     async fn act(&mut self, action: &Action) -> Result<(), Failure> {
@@ -351,7 +352,7 @@ impl Host for KubeHost {
                 owned,
             } => self.mark(name, uid, annotations, *owned).await,
             Action::GrowClaim { name, uid, size } => self.grow(name, uid, size).await,
-            Action::OwnPod { name, uid } => self.own(name, uid).await,
+            Action::OwnPod { name, uid, owned } => self.own(name, uid, *owned).await,
             Action::OrphanSet { name, uid } => {
                 self.ledger.forget("StatefulSet", name);
                 delete(

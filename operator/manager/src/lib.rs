@@ -12,6 +12,7 @@ mod events;
 mod health;
 mod host;
 mod lease;
+mod ledger;
 pub mod manifests;
 mod members;
 mod metrics;

@@ -29,13 +29,15 @@ pub enum Action {
         /// The size to request, more than it requests now.
         size: String,
     },
-    /// Makes the resource an owner of a pod, beside its controller: a pod without a StatefulSet would outlive the
-    /// resource otherwise.
+    /// Makes the resource an owner of a pod, beside its controller, or no longer: a pod without a StatefulSet would
+    /// outlive the resource otherwise.
     OwnPod {
         /// The pod's name.
         name: String,
         /// The pod that was seen; nothing is done to another.
         uid: String,
+        /// Whether the resource owns it from now on.
+        owned: bool,
     },
     /// Takes a StatefulSet away and leaves its pods, for the next one of its name to adopt.
     OrphanSet {

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// The first 8 bytes in hexadecimal digits: enough where a chance equal is harmless.
-pub fn short(digest: Sha256) -> String {
+pub(crate) fn short(digest: Sha256) -> String {
     let bytes = digest.finalize();
     bytes
         .iter()

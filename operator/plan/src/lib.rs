@@ -22,7 +22,6 @@ pub use common::identity::{
 pub use common::overrides::FORBIDDEN_OVERRIDES;
 pub use common::pods::USER;
 pub use decision::*;
-pub use digest::short;
 pub use kind::*;
 pub use object::Object;
 pub use objects::*;

@@ -256,8 +256,8 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
             )
         })?;
         edits_that_exclude_ours_are_taken_back(cluster)?;
-        a_deletion_is_counted(cluster, "Service")?;
-        drift_while_no_operator_works_is_found(cluster)?;
+        drift_is_counted(cluster, &[("deleted", "Service", 1)])?;
+        drift_while_no_operator_works_is_found(demo)?;
         cluster.kubectl(&["scale", "statefulset", "demo", "--replicas=2"])?;
         wait("the StatefulSet is back", || {
             let now = cluster.get(&["statefulset", "demo"])?;
@@ -273,28 +273,46 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
         "ConfigMap demo-config was edited",
         "Service demo-client was edited",
         "PodDisruptionBudget demo was edited",
+        "ServiceAccount demo was edited",
+        "StatefulSet demo was deleted",
     ] {
         ensure!(events.contains(words), "no event says: {words}");
     }
-    a_deletion_is_counted(cluster, "NetworkPolicy")
+    drift_is_counted(
+        cluster,
+        &[
+            ("deleted", "NetworkPolicy", 1),
+            ("deleted", "PodDisruptionBudget", 1),
+            ("deleted", "StatefulSet", 1),
+            ("edited", "Service", 2),
+            ("edited", "ServiceAccount", 1),
+        ],
+    )
 }
 
 /// By the operator that works now.
-fn a_deletion_is_counted(cluster: &Cluster, object: &str) -> Result<()> {
+fn drift_is_counted(cluster: &Cluster, counts: &[(&str, &str, u32)]) -> Result<()> {
     let metrics = metrics(cluster, &lease_holder(cluster)?)?;
-    let drift = format!("quorate_operator_drift_total{{drift=\"deleted\",object=\"{object}\"}} 1");
-    ensure!(metrics.contains(&drift), "{metrics}");
+    for (drift, object, count) in counts {
+        let labels = format!("drift=\"{drift}\",object=\"{object}\"");
+        let line = format!("quorate_operator_drift_total{{{labels}}} {count}\n");
+        ensure!(metrics.contains(&line), "{line}{metrics}");
+    }
     Ok(())
 }
 
-/// By what the last one left on the objects, and said in the status.
-fn drift_while_no_operator_works_is_found(cluster: &Cluster) -> Result<()> {
+/// By what the last one left on the objects, and said in the status: also where that was taken away, and where the resource
+/// wants something else by now.
+fn drift_while_no_operator_works_is_found(demo: &Demo<'_>) -> Result<()> {
+    let cluster = demo.cluster;
     let system = ["-n", "quorate-system"];
     let scaled = |replicas: &str| {
         let scale = ["scale", "deployment", "quorate-operator", replicas];
         cluster.kubectl(&[&system[..], &scale].concat())
     };
     let before = cluster.get(&["service", "demo-peers"])?["spec"].take();
+    let managed = "app.kubernetes.io/managed-by";
+    let unmarked = format!("{managed}-");
     scaled("--replicas=0")?;
     wait("no operator works", || {
         let pods = cluster.get(&[&system[..], &["pods"]].concat())?;
@@ -304,11 +322,22 @@ fn drift_while_no_operator_works_is_found(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["delete", "poddisruptionbudget", "demo"])?;
     let edit = json!([{ "op": "replace", "path": "/spec/ports/0/port", "value": 80 }]).to_string();
     cluster.kubectl(&["patch", "service", "demo-peers", "--type=json", "-p", &edit])?;
+    cluster.kubectl(&["delete", "statefulset", "demo", "--cascade=orphan"])?;
+    cluster.kubectl(&["annotate", "serviceaccount", "demo", "quorate.dev/applied-"])?;
+    cluster.kubectl(&["label", "service", "demo-client", &unmarked])?;
+    demo.patch(&json!({ "service": { "annotations": { "example.com/team": "a" } } }))?;
     scaled("--replicas=2")?;
     wait("what was done meanwhile is put back", || {
         cluster.get(&["networkpolicy", "demo"])?;
+        cluster.get(&["statefulset", "demo"])?;
         let now = cluster.get(&["service", "demo-peers"])?["spec"].take();
-        Ok((now == before).then_some(()))
+        let mut client = cluster.get(&["service", "demo-client"])?;
+        let client = client["metadata"].take();
+        let is_back = client["labels"][managed] == "quorate";
+        let is_new = client["annotations"]["example.com/team"] == "a";
+        let account = cluster.get(&["serviceaccount", "demo"])?;
+        let is_marked = account["metadata"]["annotations"]["quorate.dev/applied"].is_string();
+        Ok((now == before && is_back && is_new && is_marked).then_some(()))
     })
 }
 

@@ -49,15 +49,16 @@ pub fn volumes_grow(demo: &Demo<'_>, load: &Load) -> Result<()> {
     ensure!(grown, "{sizes:?}");
     let after = demo.members()?;
     ensure!(before == after, "pods were touched: {before:?} {after:?}");
-    let mut pods = demo.cluster.get(&["pods", "-l", &demo.selector()])?;
-    let pods = pods["items"].take();
-    let adopted = pods.as_array().context("items")?.iter().all(|pod| {
-        let owners = pod["metadata"]["ownerReferences"].as_array();
-        let mut kinds = owners.into_iter().flatten().map(|owner| &owner["kind"]);
-        kinds.any(|kind| kind == "StatefulSet")
-    });
-    ensure!(adopted, "{pods}");
-    Ok(())
+    wait("the pods belong to the new StatefulSet alone", || {
+        let pods = demo.cluster.get(&["pods", "-l", &demo.selector()])?;
+        let mut pods = pods["items"].as_array().context("items")?.iter();
+        let adopted = pods.all(|pod| {
+            let owners = pod["metadata"]["ownerReferences"].as_array();
+            let kinds = owners.into_iter().flatten().map(|owner| &owner["kind"]);
+            kinds.eq(["StatefulSet"])
+        });
+        Ok(adopted.then_some(()))
+    })
 }
 
 /// Says whether volumes of the default class can grow.

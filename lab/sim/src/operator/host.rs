@@ -224,14 +224,14 @@ impl<'w> SimHost<'w> {
                     .then_some(())
                     .ok_or_else(|| Failure::Conflict(name.clone()))
             }
-            Action::OwnPod { name, uid } => {
+            Action::OwnPod { name, uid, owned } => {
                 let pod = world.api.pods.get_mut(name);
                 let pod = pod
                     .filter(|pod| pod.metadata.uid.as_ref() == Some(uid))
                     .ok_or_else(|| Failure::Conflict(name.clone()))?;
                 let owners = pod.metadata.owner_references.get_or_insert_default();
                 owners.retain(|other| other.uid != owner.uid);
-                owners.push(owner);
+                owners.extend(owned.then_some(owner));
                 Ok(())
             }
             Action::OrphanSet { name, uid } => world

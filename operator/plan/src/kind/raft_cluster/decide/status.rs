@@ -64,15 +64,10 @@ pub(crate) fn finish(
         return decision.status.clone();
     };
     let identity = desired.valid.identity();
-    let selector = identity.selector(POOL);
-    status.selector = Some(
-        selector
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect::<Vec<_>>()
-            .join(","),
-    );
     if let Some(set) = applied.stateful_set(identity.name()) {
+        let selector = identity.selector(POOL);
+        let labels = selector.iter().map(|(key, value)| format!("{key}={value}"));
+        status.selector = Some(labels.collect::<Vec<_>>().join(","));
         let of_set = set.status.clone().unwrap_or_default();
         status.replicas = of_set.replicas;
         status.ready_replicas = of_set.ready_replicas.unwrap_or(0);

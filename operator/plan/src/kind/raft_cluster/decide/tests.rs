@@ -425,6 +425,11 @@ fn a_paused_resource_and_one_that_is_deleted_are_left_alone_and_still_report() {
     assert!(decision.stage.is_none() && decision.actions.is_empty());
     assert_eq!(situation.refusals(), [Refusal::Paused]);
     assert_eq!(decision.status["leader"], "demo-0");
+    assert!(situation.finish()["selector"].is_string());
+    let mut new = Situation::nothing();
+    new.resource["spec"]["paused"] = json!(true);
+    let selector = &new.finish()["selector"];
+    assert!(selector.is_null(), "objects that were never made");
     situation.resource["spec"]["paused"] = json!(false);
     situation.resource["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     let decision = situation.decide();

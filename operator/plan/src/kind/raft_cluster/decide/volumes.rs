@@ -65,6 +65,7 @@ pub(super) fn renew(view: &View<'_>, draft: &mut Draft) {
     }
     let outgrown = |set: &&StatefulSet| is_less(template_size(set), wanted);
     let Some(set) = view.set.filter(outgrown) else {
+        give_back(view, draft);
         return;
     };
     let allowed = may_renew(view);
@@ -72,15 +73,9 @@ pub(super) fn renew(view: &View<'_>, draft: &mut Draft) {
     if allowed.is_ok() && !draft.actions.is_empty() {
         return;
     }
-    let unowned = view
-        .members
-        .values()
-        .filter(|member| !is_owned(view, member));
-    let own = unowned.filter_map(|member| {
-        let metadata = &member.pod?.metadata;
-        let (name, uid) = metadata.name.clone().zip(metadata.uid.clone())?;
-        Some(Action::OwnPod { name, uid })
-    });
+    let members = view.members.values();
+    let unowned = members.filter(|member| !is_owned(view, member));
+    let own = unowned.filter_map(|member| own(member, true));
     let mut acts: Vec<_> = own.filter(|_| !planted!(OrphansUnowned)).collect();
     let mut words = "the pods can be without their StatefulSet".to_owned();
     if acts.is_empty() {
@@ -94,13 +89,36 @@ pub(super) fn renew(view: &View<'_>, draft: &mut Draft) {
     draft.attempt(Reason::Growing, allowed, words, acts);
 }
 
+/// A StatefulSet that was made anew around the pods owns them: what deletes it deletes them, as ever.
+fn give_back(view: &View<'_>, draft: &mut Draft) {
+    let uid = view.set.and_then(|set| set.metadata.uid.as_deref());
+    let adopted = view
+        .members
+        .values()
+        .filter(|member| is_owned(view, member) && uid.is_some_and(|uid| is_owned_by(member, uid)));
+    let acts: Vec<_> = adopted.filter_map(|member| own(member, false)).collect();
+    if !acts.is_empty() {
+        let words = "the pods belong to their StatefulSet alone again".to_owned();
+        draft.attempt(Reason::Growing, Ok(()), words, acts);
+    }
+}
+
+fn own(member: &Member<'_>, owned: bool) -> Option<Action> {
+    let metadata = &member.pod?.metadata;
+    let (name, uid) = metadata.name.clone().zip(metadata.uid.clone())?;
+    Some(Action::OwnPod { name, uid, owned })
+}
+
 fn grows(pod: &str, size: &Quantity) -> String {
     format!("the volume of {pod} grows to {}", size.0)
 }
 
 /// Whether the resource owns the pod beside the StatefulSet.
 fn is_owned(view: &View<'_>, member: &Member<'_>) -> bool {
-    let uid = view.desired.valid.identity().uid();
+    is_owned_by(member, view.desired.valid.identity().uid())
+}
+
+fn is_owned_by(member: &Member<'_>, uid: &str) -> bool {
     let owners = member
         .pod
         .and_then(|pod| pod.metadata.owner_references.as_ref());

@@ -132,6 +132,14 @@ impl Situation {
         pod.metadata.owner_references = serde_json::from_value(owner).unwrap();
     }
 
+    /// The StatefulSet is one too.
+    pub fn adopt(&mut self, ordinal: i32) {
+        let owner = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "demo", "uid": "set-1" });
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        let owners = pod.metadata.owner_references.get_or_insert_default();
+        owners.push(serde_json::from_value(owner).unwrap());
+    }
+
     pub fn delete_set(&mut self) {
         let deleted = json!(Timestamp::from_second(999_999).unwrap().to_string());
         self.set().metadata.deletion_timestamp = serde_json::from_value(deleted).unwrap();
@@ -502,6 +510,13 @@ impl Situation {
         RaftClusters::decide(&self.desired(), &self.observed, now())
     }
 
+    /// The status, when what was observed is all that was applied.
+    pub fn finish(&self) -> Value {
+        let sets = self.observed.stateful_sets.values().cloned();
+        let applied = Objects::applied(sets.map(Object::StatefulSet).collect());
+        super::super::finish(&self.desired(), &self.decide(), &applied)
+    }
+
     /// The stage and the actions, in words.
     pub fn step(&self) -> String {
         let decision = self.decide();
@@ -514,7 +529,8 @@ impl Situation {
         words.extend(decision.actions.iter().map(|action| match action {
             Action::MarkClaim { name, .. } => format!("mark {name}"),
             Action::GrowClaim { name, size, .. } => format!("grow {name} to {size}"),
-            Action::OwnPod { name, .. } => format!("own {name}"),
+            Action::OwnPod { name, owned, .. } if *owned => format!("own {name}"),
+            Action::OwnPod { name, .. } => format!("give {name} back"),
             Action::OrphanSet { name, .. } => format!("orphan the pods of {name}"),
             Action::DeleteClaim { name, .. } => format!("delete claim {name}"),
             Action::DeletePod { name, .. } => format!("delete pod {name}"),

@@ -73,6 +73,24 @@ fn the_stateful_set_is_made_anew_around_its_pods_when_all_volumes_are_there() {
 }
 
 #[test]
+fn a_stateful_set_that_was_made_anew_has_the_pods_alone_once_it_found_them() {
+    let mut situation = Situation::formed_of(3, json!({ "storage": { "size": "20Gi" } }));
+    (0..3).for_each(|ordinal| situation.size(ordinal, "20Gi", "20Gi"));
+    (0..2).for_each(|ordinal| situation.own(ordinal));
+    assert_eq!(situation.step(), STEADY);
+    (1..3).for_each(|ordinal| situation.adopt(ordinal));
+    assert_eq!(situation.step(), format!("{STEADY}, give demo-1 back"));
+    situation.resource["spec"]["storage"]["size"] = json!("30Gi");
+    (0..3).for_each(|ordinal| situation.size(ordinal, "30Gi", "30Gi"));
+    let own = "own demo-2";
+    assert_eq!(
+        situation.step(),
+        format!("{STEADY}, {own}"),
+        "it is to be made anew once more"
+    );
+}
+
+#[test]
 fn the_stateful_set_stays_while_a_member_may_need_it() {
     let mut lagging = grown();
     lagging.lag(2);
