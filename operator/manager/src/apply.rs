@@ -87,15 +87,6 @@ impl Applier {
         Ok(Some(value))
     }
 
-    /// An object of somebody else is not touched.
-    pub fn expect_owner(&self, owner: &str, living: &Value) -> Result<(), Failure> {
-        let owners = living["metadata"]["ownerReferences"].as_array().into_iter();
-        if owners.flatten().any(|it| it["uid"] == owner) {
-            return Ok(());
-        }
-        Err(Failure::Foreign(format!("{} {}", self.kind, self.name)))
-    }
-
     /// What would come of applying that; none where it cannot stand beside what another hand did.
     pub async fn try_out(
         &self,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
@@ -21,7 +20,7 @@ use crate::apply::failure;
 use crate::caches::Caches;
 use crate::denials::Denials;
 use crate::events::Reporter;
-use crate::ledger::{Ledger, Task};
+use crate::ledger::{Ledger, Task, belongs};
 use crate::members::{Admin, Status, identity};
 use crate::metrics::Metrics;
 use crate::{CLAIMS, OWNERS, SIZES, STATUS};
@@ -228,11 +227,6 @@ where
         .map_err(|error| failure(&format!("{} {name}", K::kind(&())), error))
 }
 
-fn is_owned_by(metadata: &ObjectMeta, uid: &str) -> bool {
-    let mut owners = metadata.owner_references.iter().flatten();
-    owners.any(|owner| owner.uid == uid && owner.controller == Some(true))
-}
-
 fn named<K: Resource>(objects: impl Iterator<Item = K>) -> BTreeMap<String, K> {
     objects
         .filter_map(|object| Some((object.meta().name.clone()?, object)))
@@ -265,7 +259,7 @@ impl Host for KubeHost {
             caches
                 .stateful_sets
                 .of(key)
-                .filter(|set| is_owned_by(&set.metadata, &uid)),
+                .filter(|set| belongs(&set.metadata, &uid)),
         );
         // While their StatefulSet is made anew, pods belong to the resource alone.
         let set_uids = stateful_sets
@@ -279,7 +273,7 @@ impl Host for KubeHost {
         let pods = named(caches.pods.of(key).filter(is_ours));
         let claims = named(caches.claims.of(key));
         let mut objects = caches.objects(key);
-        objects.retain(|object| is_owned_by(object.metadata(), &uid));
+        objects.retain(|object| belongs(object.metadata(), &uid));
         let members = self.around.members.of(&pods).await;
         let secret = self.waited_for(&resource, key, &pods).await;
         let denials = self

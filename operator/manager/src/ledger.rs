@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use quorate_engine::Failure;
 use quorate_plan::Object;
@@ -91,17 +92,31 @@ impl Task {
         (self.api.kind, self.api.name.clone())
     }
 
+    /// An object of somebody else is not touched.
+    fn expect_own(&self, living: &Object) -> Result<(), Failure> {
+        if belongs(living.metadata(), &self.owner) {
+            return Ok(());
+        }
+        let (kind, name) = (self.api.kind, &self.api.name);
+        Err(Failure::Foreign(format!("{kind} {name}")))
+    }
+
     /// Whether to apply once more what was applied last would change the object.
-    async fn is_edited(&self, living: &Value, found: &Print) -> Result<bool, Failure> {
+    async fn is_edited(
+        &self,
+        living: &Object,
+        json: &Value,
+        found: &Print,
+    ) -> Result<bool, Failure> {
         // Also where the mark itself was taken away or written over.
-        let Some(content) = mark(living) else {
+        let Some(content) = mark(living.metadata()) else {
             return Ok(true);
         };
         let Ok(applied) = serde_json::from_str(content) else {
             return Ok(true);
         };
         let applied = marked(applied, content);
-        Ok(match self.api.try_out(applied, living).await? {
+        Ok(match self.api.try_out(applied, json).await? {
             Some(unedited) => print(&to_json(&unedited)?) != *found,
             None => true,
         })
@@ -141,14 +156,14 @@ impl Ledger {
             return Ok(self.found(task, None, Todo::Keep(Box::new(living))));
         }
         let json = to_json(&living)?;
-        task.api.expect_owner(&task.owner, &json)?;
+        task.expect_own(&living)?;
         let print = print(&json);
         let is_old = before.is_some_and(|before| before.version > seen);
         let is_as_left = before.is_some_and(|before| before.living == print);
-        let is_edited = !is_old && !is_as_left && task.is_edited(&json, &print).await?;
+        let is_edited = !is_old && !is_as_left && task.is_edited(&living, &json, &print).await?;
         // An operator that was killed right after it made the object left it half its own.
         let wanted = task.wanted["metadata"]["annotations"][APPLIED].as_str();
-        let is_whole = mark(&json) == wanted && created_by_us(&json).is_none();
+        let is_whole = mark(living.metadata()) == wanted && created_by_us(&json).is_none();
         if is_old || is_edited || !is_whole {
             return Ok(self.found(task, is_edited.then_some("edited"), Todo::Change(json)));
         }
@@ -166,7 +181,7 @@ impl Ledger {
                 Some(made) => made,
                 None => {
                     let living = api.read().await?.ok_or_else(|| api.conflict())?;
-                    api.expect_owner(&task.owner, &living)?;
+                    task.expect_own(&api.object(living.clone())?)?;
                     api.change(&task.wanted, &living).await?
                 }
             },
@@ -201,16 +216,28 @@ fn marked(mut object: Value, content: &str) -> Value {
 }
 
 /// The mark of a living object, if no other hand has written it.
-fn mark(living: &Value) -> Option<&str> {
+fn mark(living: &ObjectMeta) -> Option<&str> {
     let field = format!("f:{APPLIED}");
-    let mut entries = living["metadata"]["managedFields"].as_array()?.iter();
-    let is_ours = entries.any(|entry| {
-        let annotations = &entry["fieldsV1"]["f:metadata"]["f:annotations"];
-        entry["manager"] == OBJECTS && !annotations[&field].is_null()
+    let is_ours = living.managed_fields.iter().flatten().any(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| !fields.0["f:metadata"]["f:annotations"][&field].is_null())
+            && entry.manager.as_deref() == Some(OBJECTS)
     });
-    living["metadata"]["annotations"][APPLIED]
-        .as_str()
-        .filter(|_| is_ours)
+    let mark = living.annotations.as_ref()?.get(APPLIED)?;
+    is_ours.then_some(mark)
+}
+
+/// Whether a living object is that of the resource with the UID `owner`: by its owner reference, or by its mark where
+/// another hand took the reference away.
+pub(crate) fn belongs(living: &ObjectMeta, owner: &str) -> bool {
+    let mut owners = living.owner_references.iter().flatten();
+    if let Some(controller) = owners.find(|owner| owner.controller == Some(true)) {
+        return controller.uid == owner;
+    }
+    let applied = mark(living).and_then(|mark| serde_json::from_str::<Value>(mark).ok());
+    let owners = applied.map(|mut applied| applied["metadata"]["ownerReferences"].take());
+    let owners = owners.as_ref().and_then(Value::as_array);
+    owners.into_iter().flatten().any(|it| it["uid"] == owner)
 }
 
 fn to_json(object: &Object) -> Result<Value, Failure> {
@@ -256,16 +283,37 @@ mod tests {
         assert_ne!(print(&object), print(&later));
     }
 
+    /// As applied for the resource `r`, with the mark by `manager`.
+    fn living(manager: &str, owners: Value) -> ObjectMeta {
+        let applied = json!({ "metadata": { "ownerReferences": [{ "uid": "r" }] } }).to_string();
+        let fields = json!({ "f:metadata": { "f:annotations": { "f:quorate.dev/applied": {} } } });
+        let metadata = json!({
+            "annotations": { APPLIED: applied },
+            "ownerReferences": owners,
+            "managedFields": [{ "manager": manager, "fieldsV1": fields }],
+        });
+        serde_json::from_value(metadata).unwrap()
+    }
+
     #[test]
     fn a_mark_that_another_hand_wrote_is_none() {
-        let living = |manager: &str| {
-            let mut object = marked(json!({ "metadata": { "name": "a" } }), "content");
-            object["metadata"]["managedFields"] = json!([{ "manager": manager, "fieldsV1": {
-                "f:metadata": { "f:annotations": { "f:quorate.dev/applied": {} } },
-            }}]);
-            object
+        assert!(mark(&living(OBJECTS, json!([]))).is_some());
+        assert_eq!(mark(&living("kubectl-edit", json!([]))), None);
+    }
+
+    #[test]
+    fn an_object_whose_owner_reference_was_taken_away_is_known_by_its_mark() {
+        let owner = |uid: &str, controller: bool| json!({ "apiVersion": "v1", "kind": "R", "name": "r", "uid": uid, "controller": controller });
+        let is = |expected: bool, manager: &str, owners: Value| {
+            let living = living(manager, owners.clone());
+            assert_eq!(belongs(&living, "r"), expected, "{manager} {owners}");
         };
-        assert_eq!(mark(&living(OBJECTS)), Some("content"));
-        assert_eq!(mark(&living("kubectl-edit")), None);
+        is(true, OBJECTS, json!([owner("r", true)]));
+        is(true, "kubectl-edit", json!([owner("r", true)]));
+        is(true, OBJECTS, json!([]));
+        is(true, OBJECTS, json!([owner("other", false)]));
+        is(false, OBJECTS, json!([owner("other", true)]));
+        is(false, "kubectl-edit", json!([]));
+        assert!(!belongs(&living(OBJECTS, json!([])), "another"));
     }
 }

@@ -256,6 +256,7 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
             )
         })?;
         edits_that_exclude_ours_are_taken_back(cluster)?;
+        a_lost_owner_is_given_back(cluster)?;
         drift_is_counted(cluster, &[("deleted", "Service", 1)])?;
         drift_while_no_operator_works_is_found(demo)?;
         cluster.kubectl(&["scale", "statefulset", "demo", "--replicas=2"])?;
@@ -274,6 +275,8 @@ fn drift_is_put_back(demo: &Demo<'_>, load: &Load) -> Result<()> {
         "Service demo-client was edited",
         "PodDisruptionBudget demo was edited",
         "ServiceAccount demo was edited",
+        "NetworkPolicy demo was edited",
+        "StatefulSet demo was edited",
         "StatefulSet demo was deleted",
     ] {
         ensure!(events.contains(words), "no event says: {words}");
@@ -339,6 +342,20 @@ fn drift_while_no_operator_works_is_found(demo: &Demo<'_>) -> Result<()> {
         let is_marked = account["metadata"]["annotations"]["quorate.dev/applied"].is_string();
         Ok((now == before && is_back && is_new && is_marked).then_some(()))
     })
+}
+
+/// Without it they would outlive the resource.
+fn a_lost_owner_is_given_back(cluster: &Cluster) -> Result<()> {
+    let orphaned = json!({ "metadata": { "ownerReferences": null } }).to_string();
+    for kind in ["networkpolicy", "statefulset"] {
+        cluster.kubectl(&["patch", kind, "demo", "--type=merge", "-p", &orphaned])?;
+        wait(&format!("the {kind} has its owner again"), || {
+            let now = cluster.get(&[kind, "demo"])?;
+            let owner = &now["metadata"]["ownerReferences"][0]["kind"];
+            Ok((*owner == "RaftCluster").then_some(()))
+        })?;
+    }
+    Ok(())
 }
 
 /// Beside each of these an apply of ours is invalid: two ports of one name, two fields that exclude each other.

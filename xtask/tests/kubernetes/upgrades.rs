@@ -118,6 +118,11 @@ pub fn bad_images_stop_at_one(demo: &Demo<'_>, load: &Load) -> Result<()> {
                 kill_operators(demo)?;
             }
             println!("{}", demo.wait_degraded("UpgradeStopped", bad.why)?);
+            let table = demo.cluster.kubectl(&["get", "raftcluster", demo.name])?;
+            ensure!(table.contains("UpgradeStopped"), "{table}");
+            let told = "--field-selector=reason=UpgradeStopped";
+            let events = demo.cluster.kubectl(&["get", "events", told])?;
+            ensure!(events.contains("the upgrade stopped at"), "{events}");
             ensure!(watch.of_image(bad.image)?.len() == 1);
             demo.patch(&json!({ "image": NEXT, "version": "0.2.0" }))?;
             demo.wait_ready()

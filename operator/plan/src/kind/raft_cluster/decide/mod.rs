@@ -123,8 +123,9 @@ fn progress(view: &View<'_>, draft: &mut Draft) {
     }
 }
 
-fn conclude(view: &View<'_>, draft: Draft, applies: bool) -> Decision {
+fn conclude(view: &View<'_>, mut draft: Draft, applies: bool) -> Decision {
     let status = status::status(view, &draft);
+    draft.events.extend(status::news(view, &draft));
     let idle = draft.busy.is_none() && draft.actions.is_empty() && view.lead.is_some();
     Decision {
         stage: applies.then(|| Stage {

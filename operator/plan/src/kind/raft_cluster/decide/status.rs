@@ -16,7 +16,7 @@ use super::marks;
 use super::rollout;
 use super::stuck;
 use super::view::{Member, View};
-use crate::{Applied, Decision, Desired, Invalid, Objects, Refusal};
+use crate::{Applied, Decision, Desired, Event, Invalid, Objects, Refusal};
 
 /// The status as far as the observation tells it.
 pub(super) fn status(view: &View<'_>, draft: &Draft) -> RaftClusterStatus {
@@ -150,14 +150,16 @@ fn conditions(view: &View<'_>, draft: &Draft, status: &mut RaftClusterStatus) {
         ),
     }
     match unready(view, draft, trouble.as_ref()) {
-        None => set(
-            ConditionType::Ready,
-            true,
-            (
-                Reason::AsSpecified,
-                format!("{} members vote", view.wanted()),
-            ),
-        ),
+        None => {
+            let is_paused = progressing.1.0 == Reason::Paused;
+            let reason = if is_paused {
+                Reason::Paused
+            } else {
+                Reason::AsSpecified
+            };
+            let words = format!("{} members vote", view.wanted());
+            set(ConditionType::Ready, true, (reason, words));
+        }
         Some(why) => set(ConditionType::Ready, false, why),
     }
 }
@@ -228,6 +230,26 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
         Reason::MemberUnavailable,
         format!("not healthy, or not caught up: {}", names.join(", ")),
     ))
+}
+
+/// What a person is to mend, told when it begins: what passes by itself or was refused is none of that. A status older than
+/// our own last does not know what was told.
+pub(super) fn news(view: &View<'_>, draft: &Draft) -> Option<Event> {
+    let (reason, message) = trouble(view, draft)?;
+    let is_everyday = matches!(
+        reason,
+        Reason::MemberUnavailable | Reason::NoLeader | Reason::ForeignClaim
+    );
+    let old = view.desired.resource.status.as_ref();
+    let degraded = old.and_then(|old| condition(&old.conditions, ConditionType::Degraded));
+    let was_told =
+        degraded.is_some_and(|told| told.status == "True" && told.reason == reason.name());
+    let is_news = !is_everyday && !was_told && view.behind.is_empty();
+    is_news.then(|| Event {
+        warning: true,
+        reason: reason.name(),
+        message,
+    })
 }
 
 /// An image that is not what its name says, where no upgrade could stop at it: the group was made so. While an upgrade
@@ -329,7 +351,10 @@ fn unready(
         .as_ref()
         .filter(|(reason, _)| *reason != Reason::Paused)
     {
-        return Some((*reason, words.clone()));
+        // What keeps it from going on says more than what it is at.
+        let cause = trouble.filter(|(reason, _)| *reason != Reason::MemberUnavailable);
+        let (reason, words) = cause.unwrap_or(&(*reason, words.clone())).clone();
+        return Some((reason, words));
     }
     let (voters, healthy) = (lead.voters().count(), lead.healthy.len());
     let wanted = usize::try_from(view.wanted()).unwrap_or(0);

@@ -27,6 +27,34 @@ fn ready_is_said_only_of_what_is_as_specified() {
         late.condition("Degraded"),
         ("True".into(), "UpgradeStopped".into())
     );
+    assert_eq!(
+        late.condition("Ready"),
+        ("False".into(), "UpgradeStopped".into()),
+        "rather than that it upgrades"
+    );
+    let mut paused = Situation::formed(3);
+    paused.resource["spec"]["paused"] = json!(true);
+    assert_eq!(paused.condition("Ready"), ("True".into(), "Paused".into()));
+}
+
+#[test]
+fn what_a_person_is_to_mend_is_an_event_when_it_begins() {
+    let mut stopped = Situation::formed(3);
+    stopped.break_at_update(2);
+    let told = |situation: &Situation| {
+        let events = situation.decide().events;
+        let mut warnings = events.iter().filter(|event| event.warning);
+        warnings.any(|event| event.reason == "UpgradeStopped")
+    };
+    assert!(told(&stopped));
+    stopped.observed.behind.push("the status".into());
+    assert!(!told(&stopped), "it may be told already");
+    stopped.observed.behind.clear();
+    stopped.write_status();
+    assert!(!told(&stopped));
+    let mut lagging = Situation::formed(3);
+    lagging.lag(2);
+    assert_eq!(lagging.decide().events, [], "it passes by itself");
 }
 
 #[test]
