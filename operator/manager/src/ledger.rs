@@ -109,13 +109,10 @@ impl Task {
         found: &Print,
     ) -> Result<bool, Failure> {
         // Also where the mark itself was taken away or written over.
-        let Some(content) = mark(living.metadata()) else {
+        let Some((content, applied)) = applied(living) else {
             return Ok(true);
         };
-        let Ok(applied) = serde_json::from_str(content) else {
-            return Ok(true);
-        };
-        let applied = marked(applied, content);
+        let applied = marked(to_json(&applied)?, content);
         Ok(match self.api.try_out(applied, json).await? {
             Some(unedited) => print(&to_json(&unedited)?) != *found,
             None => true,
@@ -227,6 +224,16 @@ fn mark(living: &ObjectMeta) -> Option<&str> {
     is_ours.then_some(mark)
 }
 
+/// What was applied last to a living object: the mark, and what it says.
+fn applied(living: &Object) -> Option<(&str, Object)> {
+    let content = mark(living.metadata())?;
+    let applied = Object::of(serde_json::from_str(content).ok()?)?;
+    let is_it = applied.kind() == living.kind()
+        && applied.name() == living.name()
+        && applied.metadata().namespace == living.metadata().namespace;
+    is_it.then_some((content, applied))
+}
+
 /// Whether a living object is that of the resource with the UID `owner`: by its owner reference, or by its mark where
 /// another hand took the reference away.
 pub(crate) fn belongs(living: &ObjectMeta, owner: &str) -> bool {
@@ -234,9 +241,10 @@ pub(crate) fn belongs(living: &ObjectMeta, owner: &str) -> bool {
     if let Some(controller) = owners.find(|owner| owner.controller == Some(true)) {
         return controller.uid == owner;
     }
-    let applied = mark(living).and_then(|mark| serde_json::from_str::<Value>(mark).ok());
-    let owners = applied.map(|mut applied| applied["metadata"]["ownerReferences"].take());
-    let owners = owners.as_ref().and_then(Value::as_array);
+    let applied: Value = mark(living)
+        .and_then(|mark| serde_json::from_str(mark).ok())
+        .unwrap_or_default();
+    let owners = applied["metadata"]["ownerReferences"].as_array();
     owners.into_iter().flatten().any(|it| it["uid"] == owner)
 }
 
@@ -299,6 +307,30 @@ mod tests {
     fn a_mark_that_another_hand_wrote_is_none() {
         assert!(mark(&living(OBJECTS, json!([]))).is_some());
         assert_eq!(mark(&living("kubectl-edit", json!([]))), None);
+    }
+
+    #[test]
+    fn a_mark_that_is_none_of_ours_is_as_good_as_none() {
+        let account = json!({ "kind": "ServiceAccount", "metadata": { "name": "a" } });
+        let is = |expected: bool, content: &str| {
+            let mut metadata = living(OBJECTS, json!([]));
+            metadata.name = Some("a".into());
+            metadata.annotations = Some([(APPLIED.to_owned(), content.to_owned())].into());
+            let mut object = account.clone();
+            object["metadata"] = json!(metadata);
+            let living = Object::of(object).unwrap();
+            assert_eq!(applied(&living).is_some(), expected, "{content}");
+            assert!(!belongs(living.metadata(), "r"));
+        };
+        is(true, &account.to_string());
+        is(false, "");
+        is(false, "5");
+        is(false, r#"{"kind":"ServiceAccount","metadata":5}"#);
+        is(
+            false,
+            r#"{"kind":"ServiceAccount","metadata":{"name":"b"}}"#,
+        );
+        is(false, r#"{"kind":"ConfigMap","metadata":{"name":"a"}}"#);
     }
 
     #[test]
