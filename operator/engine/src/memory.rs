@@ -47,11 +47,12 @@ impl Memory {
             }
             behind
         });
+        let pod_of = |uid: &String| {
+            let mut pods = pods.values();
+            pods.find(|pod| pod.metadata.uid.as_ref() == Some(uid))
+        };
         self.deleted_pods.retain(|uid| {
-            let pod = pods
-                .values()
-                .find(|pod| pod.metadata.uid.as_ref() == Some(uid));
-            let behind = pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none());
+            let behind = pod_of(uid).is_some_and(|pod| pod.metadata.deletion_timestamp.is_none());
             if behind {
                 unseen.push(format!("the deletion of pod {uid}"));
             }
@@ -59,10 +60,7 @@ impl Memory {
         });
         let resource = seen.resource["metadata"]["uid"].as_str();
         self.given_back.retain(|uid| {
-            let pod = pods
-                .values()
-                .find(|pod| pod.metadata.uid.as_ref() == Some(uid));
-            let owners = pod.and_then(|pod| pod.metadata.owner_references.as_ref());
+            let owners = pod_of(uid).and_then(|pod| pod.metadata.owner_references.as_ref());
             let mut owners = owners.into_iter().flatten();
             let behind = owners.any(|owner| Some(owner.uid.as_str()) == resource);
             if behind {

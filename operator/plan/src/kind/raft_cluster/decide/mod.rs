@@ -124,8 +124,10 @@ fn progress(view: &View<'_>, draft: &mut Draft) {
 }
 
 fn conclude(view: &View<'_>, mut draft: Draft, applies: bool) -> Decision {
-    let status = status::status(view, &draft);
-    draft.events.extend(status::news(view, &draft));
+    let trouble = status::trouble(view, &draft);
+    let status = status::status(view, &draft, trouble.as_ref());
+    let news = trouble.and_then(|trouble| status::news(view, trouble));
+    draft.events.extend(news);
     let idle = draft.busy.is_none() && draft.actions.is_empty() && view.lead.is_some();
     Decision {
         stage: applies.then(|| Stage {

@@ -19,7 +19,11 @@ use super::view::{Member, View};
 use crate::{Applied, Decision, Desired, Event, Invalid, Objects, Refusal};
 
 /// The status as far as the observation tells it.
-pub(super) fn status(view: &View<'_>, draft: &Draft) -> RaftClusterStatus {
+pub(super) fn status(
+    view: &View<'_>,
+    draft: &Draft,
+    trouble: Option<&(Reason, String)>,
+) -> RaftClusterStatus {
     let old = view.desired.resource.status.clone().unwrap_or_default();
     let documents = || view.members.values().filter_map(|member| member.status);
     let pods = view.members.values().filter_map(|member| member.pod);
@@ -44,7 +48,7 @@ pub(super) fn status(view: &View<'_>, draft: &Draft) -> RaftClusterStatus {
         insecure: documents().any(|document| document.insecure),
         ..old
     };
-    conditions(view, draft, &mut status);
+    conditions(view, draft, trouble, &mut status);
     if condition(&status.conditions, ConditionType::Ready)
         .is_some_and(|ready| ready.status == "True")
     {
@@ -115,7 +119,12 @@ pub(crate) fn invalid(resource: &RaftCluster, faults: &[Invalid], now: Timestamp
     serde_json::to_value(status).unwrap_or(Value::Null)
 }
 
-fn conditions(view: &View<'_>, draft: &Draft, status: &mut RaftClusterStatus) {
+fn conditions(
+    view: &View<'_>,
+    draft: &Draft,
+    trouble: Option<&(Reason, String)>,
+    status: &mut RaftClusterStatus,
+) {
     let generation = view.desired.resource.metadata.generation;
     let mut set = |type_, value, (reason, words): (Reason, String)| {
         set_condition(
@@ -140,8 +149,7 @@ fn conditions(view: &View<'_>, draft: &Draft, status: &mut RaftClusterStatus) {
         progressing.0,
         progressing.1.clone(),
     );
-    let trouble = trouble(view, draft);
-    match trouble.clone() {
+    match trouble.cloned() {
         Some(trouble) => set(ConditionType::Degraded, true, trouble),
         None => set(
             ConditionType::Degraded,
@@ -149,7 +157,7 @@ fn conditions(view: &View<'_>, draft: &Draft, status: &mut RaftClusterStatus) {
             (Reason::Healthy, "nothing is wrong".to_owned()),
         ),
     }
-    match unready(view, draft, trouble.as_ref()) {
+    match unready(view, draft, trouble) {
         None => {
             let is_paused = progressing.1.0 == Reason::Paused;
             let reason = if is_paused {
@@ -165,7 +173,7 @@ fn conditions(view: &View<'_>, draft: &Draft, status: &mut RaftClusterStatus) {
 }
 
 /// What needs a repair or a person.
-fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
+pub(super) fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
     let foreign = draft
         .refusals
         .iter()
@@ -234,8 +242,7 @@ fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)> {
 
 /// What a person is to mend, told when it begins: what passes by itself or was refused is none of that. A status older than
 /// our own last does not know what was told.
-pub(super) fn news(view: &View<'_>, draft: &Draft) -> Option<Event> {
-    let (reason, message) = trouble(view, draft)?;
+pub(super) fn news(view: &View<'_>, (reason, message): (Reason, String)) -> Option<Event> {
     let is_everyday = matches!(
         reason,
         Reason::MemberUnavailable | Reason::NoLeader | Reason::ForeignClaim
@@ -346,15 +353,11 @@ fn unready(
                 .map_or_else(|| "no member leads".to_owned(), |(_, words)| words.clone()),
         ));
     };
-    if let Some((reason, words)) = draft
-        .busy
-        .as_ref()
-        .filter(|(reason, _)| *reason != Reason::Paused)
-    {
+    let busy = draft.busy.as_ref();
+    if let Some(busy) = busy.filter(|(reason, _)| *reason != Reason::Paused) {
         // What keeps it from going on says more than what it is at.
         let cause = trouble.filter(|(reason, _)| *reason != Reason::MemberUnavailable);
-        let (reason, words) = cause.unwrap_or(&(*reason, words.clone())).clone();
-        return Some((reason, words));
+        return Some(cause.unwrap_or(busy).clone());
     }
     let (voters, healthy) = (lead.voters().count(), lead.healthy.len());
     let wanted = usize::try_from(view.wanted()).unwrap_or(0);

@@ -82,10 +82,9 @@ fn a_stateful_set_that_was_made_anew_has_the_pods_alone_once_it_found_them() {
     assert_eq!(situation.step(), format!("{STEADY}, give demo-1 back"));
     situation.resource["spec"]["storage"]["size"] = json!("30Gi");
     (0..3).for_each(|ordinal| situation.size(ordinal, "30Gi", "30Gi"));
-    let own = "own demo-2";
     assert_eq!(
         situation.step(),
-        format!("{STEADY}, {own}"),
+        format!("{STEADY}, own demo-2"),
         "it is to be made anew once more"
     );
 }
