@@ -261,7 +261,7 @@ impl Supervisor {
         };
         let reason = if code == 0 { "Completed" } else { "Error" };
         self.report.last = Some(json!({ "terminated": {
-            "exitCode": code, "signal": signal, "reason": reason, "message": exit.to_string(), "finishedAt": now(),
+            "exitCode": code, "signal": signal, "reason": reason, "finishedAt": now(),
         } }));
         let log = self.files.log().display();
         if delay.is_zero() {

@@ -31,37 +31,60 @@ pub(crate) enum Step {
 /// What one operator has seen of the lease.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
-    /// Version that was seen last, and since when.
-    seen: Option<(String, Timestamp)>,
+    seen: Option<Seen>,
+}
+
+/// The lease as it was seen last.
+#[derive(Clone, Debug)]
+struct Seen {
+    version: String,
+    holder: String,
+    /// When this version was seen first.
+    since: Timestamp,
+    duration: Duration,
+}
+
+impl Seen {
+    /// Whether somebody other than `me` may be at work by it.
+    fn holds_off(&self, me: &str, now: Timestamp) -> bool {
+        let unchanged = now.duration_since(self.since);
+        let expired = !unchanged.is_negative() && unchanged.unsigned_abs() >= self.duration;
+        !self.holder.is_empty() && self.holder != me && !expired
+    }
 }
 
 impl Watch {
     /// What to do now that the lease is so.
     pub fn step(&mut self, lease: Option<&Lease>, me: &str, now: Timestamp) -> Step {
         let Some(lease) = lease else {
-            return Step::Create(spec(me, now, now, 0));
+            // Whoever held what another hand deleted works on until its next look, and writes it anew then.
+            let held = self.seen.as_ref();
+            return match held.is_some_and(|seen| seen.holds_off(me, now)) {
+                true => Step::Wait,
+                false => Step::Create(spec(me, now, now, 0)),
+            };
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let since = match &self.seen {
-            Some((seen, since)) if *seen == version => *since,
-            _ => now,
-        };
-        self.seen = Some((version, since));
         let held = lease.spec.clone().unwrap_or_default();
-        let holder = held.holder_identity.unwrap_or_default();
-        let transitions = held.lease_transitions.unwrap_or(0);
-        if holder == me {
-            let since = held.acquire_time.map_or(now, |time| time.0);
-            return Step::Replace(spec(me, since, now, transitions));
-        }
+        let same = self.seen.as_ref().filter(|seen| seen.version == version);
         let seconds = held.lease_duration_seconds.unwrap_or(0);
-        let holds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        let unchanged = now.duration_since(since);
-        let expired = !unchanged.is_negative() && unchanged.unsigned_abs() >= holds;
-        if holder.is_empty() || expired {
-            return Step::Replace(spec(me, now, now, transitions + 1));
-        }
-        Step::Wait
+        let seen = Seen {
+            since: same.map_or(now, |seen| seen.since),
+            version,
+            holder: held.holder_identity.unwrap_or_default(),
+            duration: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+        };
+        let transitions = held.lease_transitions.unwrap_or(0);
+        let step = if seen.holder == me {
+            let since = held.acquire_time.map_or(now, |time| time.0);
+            Step::Replace(spec(me, since, now, transitions))
+        } else if seen.holds_off(me, now) {
+            Step::Wait
+        } else {
+            Step::Replace(spec(me, now, now, transitions + 1))
+        };
+        self.seen = Some(seen);
+        step
     }
 }
 
@@ -89,9 +112,9 @@ fn spec(me: &str, acquired: Timestamp, renewed: Timestamp, transitions: i32) -> 
 mod tests {
     use super::*;
 
-    /// The API server's part: one lease, each write on the version it was decided on.
+    /// The API server's part: one lease, each write on the version it was decided on. Versions never come again.
     #[derive(Default)]
-    struct Server(Option<Lease>);
+    struct Server(Option<Lease>, u64);
 
     impl Server {
         fn write(&mut self, on: Option<&Lease>, step: &Step) -> bool {
@@ -104,9 +127,9 @@ mod tests {
             if version(self.0.as_ref()) != version(on) {
                 return false;
             }
-            let next = version(on).map_or(0, |text| text.parse::<u64>().unwrap()) + 1;
+            self.1 += 1;
             let mut lease = Lease::default();
-            lease.metadata.resource_version = Some(next.to_string());
+            lease.metadata.resource_version = Some(self.1.to_string());
             lease.spec = Some(spec.clone());
             self.0 = Some(lease);
             true
@@ -175,6 +198,22 @@ mod tests {
         assert!(server.write(None, &x));
         assert!(!server.write(None, &y));
         assert_eq!(server.holder(), "a");
+    }
+
+    #[test]
+    fn a_lease_that_is_deleted_stays_with_whoever_held_it() {
+        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        turn(&mut server, &mut a, "a", 0);
+        turn(&mut server, &mut b, "b", 500);
+        server.0 = None;
+        assert!(!turn(&mut server, &mut b, "b", 1500), "a may be at work");
+        assert!(turn(&mut server, &mut a, "a", 2000));
+        assert_eq!(server.holder(), "a");
+
+        turn(&mut server, &mut b, "b", 2500);
+        server.0 = None;
+        assert!(!turn(&mut server, &mut b, "b", 10_499));
+        assert!(turn(&mut server, &mut b, "b", 10_500), "a is gone");
     }
 
     #[test]

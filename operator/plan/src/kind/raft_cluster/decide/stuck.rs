@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ContainerStatus;
+use k8s_openapi::api::core::v1::ContainerStateTerminated;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::draft::Reason;
@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Of a line that a container wrote, in characters.
 const LONGEST: usize = 500;
+
+/// What kubelets say of a container that ends again and again.
+const CRASHED: &str = "CrashLoopBackOff";
 
 /// What kubelets say of a container that is only on its way.
 const ON_ITS_WAY: [&str; 4] = [
@@ -55,15 +58,22 @@ pub(super) fn not_starting(member: &Member<'_>) -> Option<String> {
     containers.find_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref()?;
-        let message = last_words(container).or(waiting.message.as_deref());
+        let last = container.last_state.as_ref();
+        let ended = last
+            .and_then(|last| last.terminated.as_ref())
+            .filter(|_| reason == CRASHED);
+        let after = ended.map_or_else(String::new, |ended| {
+            let why = ended.reason.as_deref().unwrap_or("Error");
+            format!(" after {why} (exit code {})", ended.exit_code)
+        });
+        let message = ended.and_then(last_words).or(waiting.message.as_deref());
         let message = message.unwrap_or("see its log");
-        (!ON_ITS_WAY.contains(&reason)).then(|| format!("{reason}: {message}"))
+        (!ON_ITS_WAY.contains(&reason)).then(|| format!("{reason}{after}: {message}"))
     })
 }
 
 /// The end of what a container wrote before it ended: why it did.
-fn last_words(container: &ContainerStatus) -> Option<&str> {
-    let ended = container.last_state.as_ref()?.terminated.as_ref()?;
+fn last_words(ended: &ContainerStateTerminated) -> Option<&str> {
     let mut lines = ended.message.as_deref()?.lines().map(str::trim);
     let last = lines.rfind(|line| !line.is_empty())?;
     let end = last

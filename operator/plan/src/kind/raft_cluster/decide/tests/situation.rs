@@ -348,11 +348,11 @@ impl Situation {
         self.silence(ordinal);
     }
 
-    /// What its container wrote before it ended.
-    pub fn last_words(&mut self, ordinal: i32, words: &str) {
+    /// How its container ended.
+    pub fn ended(&mut self, ordinal: i32, terminated: Value) {
         let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
         let status = pod.status.as_mut().unwrap();
-        let ended = json!({ "terminated": { "exitCode": 78, "message": words } });
+        let ended = json!({ "terminated": terminated });
         let container = &mut status.container_statuses.as_mut().unwrap()[0];
         container.last_state = serde_json::from_value(ended).unwrap();
     }

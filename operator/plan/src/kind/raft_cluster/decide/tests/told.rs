@@ -172,12 +172,22 @@ fn a_pod_that_cannot_start_is_told_with_its_reason() {
     let words = "demo-1 does not start: CrashLoopBackOff: see its log";
     assert_eq!(formed.words("Degraded"), words);
 
-    formed.last_words(
-        1,
-        "started\nquorate-raft-cluster: tls.crt is no certificate\n",
-    );
-    let words = "CrashLoopBackOff: quorate-raft-cluster: tls.crt is no certificate";
-    assert!(formed.words("Degraded").ends_with(words));
+    for (ended, words) in [
+        (
+            json!({ "exitCode": 78, "reason": "Error", "message": "started\ntls.crt is no certificate\n" }),
+            "CrashLoopBackOff after Error (exit code 78): tls.crt is no certificate",
+        ),
+        (
+            json!({ "exitCode": 137, "reason": "OOMKilled" }),
+            "CrashLoopBackOff after OOMKilled (exit code 137): see its log",
+        ),
+    ] {
+        formed.ended(1, ended);
+        assert_eq!(
+            formed.words("Degraded"),
+            format!("demo-1 does not start: {words}")
+        );
+    }
 }
 
 #[test]
