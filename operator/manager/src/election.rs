@@ -33,7 +33,7 @@ impl Election {
     /// Waits until this operator holds the lease. `alive` is told of every look that succeeded.
     pub async fn win(&mut self, alive: &watch::Sender<Option<Instant>>) {
         loop {
-            match self.turn().await {
+            match self.turn(false).await {
                 Ok(holds) => {
                     alive.send_replace(Some(Instant::now()));
                     if holds == Some(true) {
@@ -53,13 +53,12 @@ impl Election {
             // Not one moment beyond the deadline: whoever is next may begin soon after.
             let next = |after: Instant| (after + PERIOD).min(renewed + DEADLINE);
             sleep_until(next(Instant::now())).await;
-            match timeout_at(next(Instant::now()), self.turn()).await {
+            match timeout_at(next(Instant::now()), self.turn(true)).await {
                 Ok(Ok(Some(true))) => {
                     renewed = Instant::now();
                     alive.send_replace(Some(renewed));
                 }
                 Ok(Ok(Some(false))) => return,
-                // The next look tells who wrote it: it may have been our own write, whose answer was lost.
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, lease = NAME, "cannot renew the lease"),
                 Err(_) => tracing::warn!(lease = NAME, "the API server is slow to renew the lease"),
@@ -86,12 +85,12 @@ impl Election {
             .map(drop)
     }
 
-    /// One look, and what follows from it. Whether the lease is ours now; none when it changed under us.
-    async fn turn(&mut self) -> kube::Result<Option<bool>> {
+    /// One look, and what follows from it. Whether the lease is ours now; none when only the next look tells.
+    async fn turn(&mut self, works: bool) -> kube::Result<Option<bool>> {
         let lease = self.leases.get_opt(NAME).await?;
         // A clock that is set must not make a lease look older than it is.
         let now = self.begun.0 + self.begun.1.elapsed();
-        let step = self.watch.step(lease.as_ref(), &self.me, now);
+        let step = self.watch.step(lease.as_ref(), &self.me, works, now);
         let params = PostParams::default();
         let written = match step {
             Step::Wait => return Ok(Some(false)),
@@ -101,20 +100,23 @@ impl Election {
                     ..Lease::default()
                 };
                 lease.metadata.name = Some(NAME.to_owned());
-                self.leases.create(&params, &lease).await
+                // No proof yet: another may be at work by one that was deleted. It looks before we look again, and
+                // stops where it finds ours; and nobody works for long by what is deleted time and again.
+                self.leases.create(&params, &lease).await.map(|_| None)
             }
             Step::Replace(spec) => {
                 let mut lease = lease.unwrap_or_default();
                 lease.spec = Some(spec);
-                self.leases.replace(NAME, &params, &lease).await
+                let replaced = self.leases.replace(NAME, &params, &lease).await;
+                replaced.map(|_| Some(true))
             }
         };
         match written {
-            Ok(_) => Ok(Some(true)),
+            // Our own write may be what is in conflict, when its answer was lost.
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
                 Ok(None)
             }
-            Err(error) => Err(error),
+            other => other,
         }
     }
 }

@@ -45,23 +45,24 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether somebody other than `me` may be at work by it.
-    fn holds_off(&self, me: &str, now: Timestamp) -> bool {
+    /// Whether its holder may be at work.
+    fn holds(&self, now: Timestamp) -> bool {
         let unchanged = now.duration_since(self.since);
         let expired = !unchanged.is_negative() && unchanged.unsigned_abs() >= self.duration;
-        !self.holder.is_empty() && self.holder != me && !expired
+        !self.holder.is_empty() && !expired
     }
 }
 
 impl Watch {
-    /// What to do now that the lease is so.
-    pub fn step(&mut self, lease: Option<&Lease>, me: &str, now: Timestamp) -> Step {
+    /// What to do now that the lease is so. `works`: whether this operator is at work by it.
+    pub fn step(&mut self, lease: Option<&Lease>, me: &str, works: bool, now: Timestamp) -> Step {
         let Some(lease) = lease else {
-            // Whoever held what another hand deleted works on until its next look, and writes it anew then.
-            let held = self.seen.as_ref();
-            return match held.is_some_and(|seen| seen.holds_off(me, now)) {
-                true => Step::Wait,
-                false => Step::Create(spec(me, now, now, 0)),
+            // Another hand deleted it: whoever is at work writes it anew, and everybody else leaves time for that.
+            let held = self.seen.as_ref().is_some_and(|seen| seen.holds(now));
+            return if held && !works {
+                Step::Wait
+            } else {
+                Step::Create(spec(me, now, now, 0))
             };
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
@@ -78,7 +79,7 @@ impl Watch {
         let step = if seen.holder == me {
             let since = held.acquire_time.map_or(now, |time| time.0);
             Step::Replace(spec(me, since, now, transitions))
-        } else if seen.holds_off(me, now) {
+        } else if seen.holds(now) {
             Step::Wait
         } else {
             Step::Replace(spec(me, now, now, transitions + 1))
@@ -146,8 +147,12 @@ mod tests {
     }
 
     fn turn(server: &mut Server, watch: &mut Watch, me: &str, now: i64) -> bool {
+        look(server, watch, me, false, now)
+    }
+
+    fn look(server: &mut Server, watch: &mut Watch, me: &str, works: bool, now: i64) -> bool {
         let seen = server.0.clone();
-        let step = watch.step(seen.as_ref(), me, at(now));
+        let step = watch.step(seen.as_ref(), me, works, at(now));
         server.write(seen.as_ref(), &step)
     }
 
@@ -194,26 +199,35 @@ mod tests {
     #[test]
     fn two_that_see_the_same_write_once() {
         let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
-        let (x, y) = (a.step(None, "a", at(0)), b.step(None, "b", at(0)));
+        let first = |watch: &mut Watch, me| watch.step(None, me, false, at(0));
+        let (x, y) = (first(&mut a, "a"), first(&mut b, "b"));
         assert!(server.write(None, &x));
         assert!(!server.write(None, &y));
         assert_eq!(server.holder(), "a");
     }
 
     #[test]
-    fn a_lease_that_is_deleted_stays_with_whoever_held_it() {
+    fn a_lease_that_is_deleted_stays_with_whoever_works_by_it() {
         let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
         turn(&mut server, &mut a, "a", 0);
         turn(&mut server, &mut b, "b", 500);
         server.0 = None;
         assert!(!turn(&mut server, &mut b, "b", 1500), "a may be at work");
-        assert!(turn(&mut server, &mut a, "a", 2000));
+        assert!(look(&mut server, &mut a, "a", true, 2000));
         assert_eq!(server.holder(), "a");
+    }
 
+    #[test]
+    fn a_deleted_lease_is_held_for_its_duration_also_by_whoever_stopped_working() {
+        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        turn(&mut server, &mut a, "a", 0);
+        turn(&mut server, &mut a, "a", 2000);
         turn(&mut server, &mut b, "b", 2500);
         server.0 = None;
+        assert!(!turn(&mut server, &mut a, "a", 7999));
         assert!(!turn(&mut server, &mut b, "b", 10_499));
-        assert!(turn(&mut server, &mut b, "b", 10_500), "a is gone");
+        assert!(turn(&mut server, &mut b, "b", 10_500));
+        assert_eq!(server.holder(), "b");
     }
 
     #[test]

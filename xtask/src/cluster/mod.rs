@@ -90,7 +90,7 @@ impl Cluster {
             Self::Up(replaced) => up(root, &place, replaced),
             Self::Down => down(&place),
             Self::Cut(of) => running(&place).and_then(|()| network::plug(of.node, false)),
-            Self::Heal(of) => running(&place).and_then(|()| network::plug(of.node, true)),
+            Self::Heal(of) => heal(&place, of.node),
             Self::Kill(of) => kill(&place, of.node),
             Self::Restore(of) => restore(root, &place, of.node),
             Self::Status | Self::Build | Self::Provision(_) => Ok(()),
@@ -198,6 +198,15 @@ fn down(place: &Place) -> Result<()> {
         std::fs::remove_dir_all(place.state())?;
     }
     say("the cluster is down, and nothing of it is left but what was built")
+}
+
+fn heal(place: &Place, node: Node) -> Result<()> {
+    running(place)?;
+    ensure!(
+        status::is_whole(place, node)?,
+        "{node} is dead, not only cut off: `cargo xtask cluster restore {node}` starts it again"
+    );
+    network::plug(node, true)
 }
 
 fn kill(place: &Place, node: Node) -> Result<()> {

@@ -293,13 +293,14 @@ impl Life {
         number: usize,
     ) -> Result<(Operator, Plan)> {
         let leases: Api<Lease> = Api::namespaced(self.world.client.clone(), &self.namespace);
-        match leases
-            .delete("quorate-operator", &DeleteParams::default())
-            .await
-        {
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            deleted => drop(deleted?),
-        }
+        let released = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": { "name": "quorate-operator" }, "spec": { "holderIdentity": "" },
+        });
+        let by_us = PatchParams::apply("interrupted").force();
+        leases
+            .patch("quorate-operator", &by_us, &Patch::Apply(released))
+            .await?;
         let agent = format!("interrupted/{}/{operation:?}-{number}", self.namespace);
         let plan = Plan {
             fault: self.fault,

@@ -41,6 +41,9 @@ pub(super) fn status(
         endpoints: Endpoints {
             client: pods.filter_map(|pod| client_url(view, pod)).collect(),
         },
+        // What `kubectl get` shows side by side is of one observation.
+        replicas: view.pods(),
+        ready_replicas: view.ready_pods(),
         rollout: rollout_report(view, draft),
         current_version: documents()
             .map(|document| document.version.clone())
@@ -72,10 +75,11 @@ pub(crate) fn finish(
         let selector = identity.selector(POOL);
         let labels = selector.iter().map(|(key, value)| format!("{key}={value}"));
         status.selector = Some(labels.collect::<Vec<_>>().join(","));
-        let of_set = set.status.clone().unwrap_or_default();
-        status.replicas = of_set.replicas;
-        status.ready_replicas = of_set.ready_replicas.unwrap_or(0);
-        if of_set.observed_generation != set.metadata.generation {
+        let seen = set
+            .status
+            .as_ref()
+            .and_then(|status| status.observed_generation);
+        if seen != set.metadata.generation {
             for ready in status
                 .conditions
                 .iter_mut()
@@ -379,7 +383,11 @@ fn unready(
     {
         return Some((Reason::Waiting, "a change is not complete".to_owned()));
     }
-    None
+    let ready = view.ready_pods();
+    (ready < view.wanted()).then(|| {
+        let words = format!("{ready} of {} pods are ready for clients", view.wanted());
+        (Reason::Waiting, words)
+    })
 }
 
 fn report(view: &View<'_>, member: &Member<'_>) -> MemberReport {

@@ -66,7 +66,11 @@ pub(super) fn not_starting(member: &Member<'_>) -> Option<String> {
             let why = ended.reason.as_deref().unwrap_or("Error");
             format!(" after {why} (exit code {})", ended.exit_code)
         });
-        let message = ended.and_then(last_words).or(waiting.message.as_deref());
+        let message = match ended.and_then(|ended| ended.reason.as_deref()) {
+            // What it wrote last has nothing to do with it.
+            Some("OOMKilled") => Some("raise its memory limit"),
+            _ => ended.and_then(last_words).or(waiting.message.as_deref()),
+        };
         let message = message.unwrap_or("see its log");
         (!ON_ITS_WAY.contains(&reason)).then(|| format!("{reason}{after}: {message}"))
     })

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use quorate_wire::{
     ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part, Role,
@@ -170,12 +170,27 @@ impl<'a> View<'a> {
             .unwrap_or(0)
     }
 
+    /// How many pods there are, as the StatefulSet's controller counts.
+    pub fn pods(&self) -> i32 {
+        self.set_status().map_or(0, |status| status.replicas)
+    }
+
+    /// How many of them the Services lead to: a kubelet learns later than the operator that its member serves.
+    pub fn ready_pods(&self) -> i32 {
+        let ready = self.set_status().and_then(|status| status.ready_replicas);
+        ready.unwrap_or(0)
+    }
+
     pub fn current_revision(&self) -> Option<&'a str> {
-        self.set?.status.as_ref()?.current_revision.as_deref()
+        self.set_status()?.current_revision.as_deref()
     }
 
     pub fn update_revision(&self) -> Option<&'a str> {
-        self.set?.status.as_ref()?.update_revision.as_deref()
+        self.set_status()?.update_revision.as_deref()
+    }
+
+    fn set_status(&self) -> Option<&'a StatefulSetStatus> {
+        self.set?.status.as_ref()
     }
 
     /// Whether the StatefulSet's controller has seen the latest spec: until then its status speaks of another one.

@@ -204,7 +204,7 @@ impl Situation {
         set.metadata.uid = Some("set-1".into());
         set.metadata.generation = Some(1);
         let status = json!({
-            "observedGeneration": 1, "replicas": replicas,
+            "observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas,
             "currentRevision": NEW, "updateRevision": NEW,
         });
         set.status = serde_json::from_value(status).unwrap();
@@ -346,6 +346,11 @@ impl Situation {
         }] });
         pod.status = serde_json::from_value(status).unwrap();
         self.silence(ordinal);
+    }
+
+    /// So many pods are Ready, as the StatefulSet's controller counts.
+    pub fn ready_pods(&mut self, ready: i32) {
+        self.set().status.as_mut().unwrap().ready_replicas = Some(ready);
     }
 
     /// How its container ended.

@@ -21,6 +21,13 @@ fn ready_is_said_only_of_what_is_as_specified() {
         situation.condition("Degraded"),
         ("True".into(), "MemberUnavailable".into())
     );
+    let mut unprobed = Situation::formed(3);
+    unprobed.ready_pods(2);
+    assert_eq!(
+        unprobed.condition("Ready"),
+        ("False".into(), "Waiting".into()),
+        "no Service leads to one of them yet"
+    );
     let mut late = Situation::formed(3);
     late.break_at_update(2);
     assert_eq!(
@@ -178,8 +185,8 @@ fn a_pod_that_cannot_start_is_told_with_its_reason() {
             "CrashLoopBackOff after Error (exit code 78): tls.crt is no certificate",
         ),
         (
-            json!({ "exitCode": 137, "reason": "OOMKilled" }),
-            "CrashLoopBackOff after OOMKilled (exit code 137): see its log",
+            json!({ "exitCode": 137, "reason": "OOMKilled", "message": "starting" }),
+            "CrashLoopBackOff after OOMKilled (exit code 137): raise its memory limit",
         ),
     ] {
         formed.ended(1, ended);
