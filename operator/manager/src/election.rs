@@ -53,18 +53,18 @@ impl Election {
             // Not one moment beyond the deadline: whoever is next may begin soon after.
             let next = |after: Instant| (after + PERIOD).min(renewed + DEADLINE);
             sleep_until(next(Instant::now())).await;
+            if renewed.elapsed() >= DEADLINE {
+                return;
+            }
             match timeout_at(next(Instant::now()), self.turn(true)).await {
                 Ok(Ok(Some(true))) => {
                     renewed = Instant::now();
                     alive.send_replace(Some(renewed));
                 }
                 Ok(Ok(Some(false))) => return,
-                Ok(Ok(None)) => {}
+                Ok(Ok(None)) => tracing::warn!(lease = NAME, "another hand changed the lease"),
                 Ok(Err(error)) => tracing::warn!(%error, lease = NAME, "cannot renew the lease"),
                 Err(_) => tracing::warn!(lease = NAME, "the API server is slow to renew the lease"),
-            }
-            if renewed.elapsed() >= DEADLINE {
-                return;
             }
         }
     }
