@@ -15,7 +15,7 @@ use super::draft::{Draft, Reason};
 use super::marks;
 use super::rollout;
 use super::stuck;
-use super::view::{Member, View};
+use super::view::{Member, View, is_synced};
 use crate::{Applied, Decision, Desired, Event, Invalid, Objects, Refusal};
 
 /// The status as far as the observation tells it.
@@ -75,11 +75,7 @@ pub(crate) fn finish(
         let selector = identity.selector(POOL);
         let labels = selector.iter().map(|(key, value)| format!("{key}={value}"));
         status.selector = Some(labels.collect::<Vec<_>>().join(","));
-        let seen = set
-            .status
-            .as_ref()
-            .and_then(|status| status.observed_generation);
-        if seen != set.metadata.generation {
+        if !is_synced(set) {
             for ready in status
                 .conditions
                 .iter_mut()

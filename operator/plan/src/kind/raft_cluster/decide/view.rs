@@ -79,6 +79,12 @@ pub(super) struct Lead<'a> {
     going: BTreeSet<&'a str>,
 }
 
+/// Whether a StatefulSet's controller has seen the latest spec: until then its status speaks of another one.
+pub(super) fn is_synced(set: &StatefulSet) -> bool {
+    let status = set.status.as_ref();
+    status.and_then(|status| status.observed_generation) == set.metadata.generation
+}
+
 impl<'a> View<'a> {
     pub fn of(desired: &'a Desired<RaftClusters>, observed: &'a Observed, now: Timestamp) -> Self {
         let name = desired.valid.identity().name();
@@ -193,15 +199,8 @@ impl<'a> View<'a> {
         self.set?.status.as_ref()
     }
 
-    /// Whether the StatefulSet's controller has seen the latest spec: until then its status speaks of another one.
     pub fn set_is_synced(&self) -> bool {
-        self.set.is_none_or(|set| {
-            let seen = set
-                .status
-                .as_ref()
-                .and_then(|status| status.observed_generation);
-            seen == set.metadata.generation
-        })
+        self.set.is_none_or(is_synced)
     }
 
     pub fn member(&self, ordinal: i32) -> Member<'a> {
