@@ -200,7 +200,7 @@ pub(super) fn trouble(view: &View<'_>, draft: &Draft) -> Option<(Reason, String)
         let (pod, member) = (view.pod_name(ordinal), view.member(ordinal));
         let wrong = rollout::other_version(view, &member)
             .map(|why| format!("it {why}"))
-            .or_else(|| stuck::not_starting(&member));
+            .or_else(|| stuck::not_starting(view, &member));
         let why = wrong
             .as_deref()
             .or(member.silence)

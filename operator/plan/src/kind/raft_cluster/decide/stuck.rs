@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ContainerStateTerminated;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use quorate_api::{ConditionType, condition};
 
 use super::draft::Reason;
 use super::view::{Member, View};
@@ -30,7 +31,7 @@ pub(super) fn reason(view: &View<'_>) -> Option<(Reason, String)> {
     let mut members = view.members.values();
     let found = members.find_map(|member| {
         let pod = view.pod_name(member.ordinal);
-        let container = not_starting(member).map(|why| {
+        let container = not_starting(view, member).map(|why| {
             (
                 Reason::PodNotStarting,
                 format!("{pod} does not start: {why}"),
@@ -51,17 +52,25 @@ pub(super) fn reason(view: &View<'_>) -> Option<(Reason, String)> {
     })
 }
 
-/// What the kubelet says of a container that does not start.
-pub(super) fn not_starting(member: &Member<'_>) -> Option<String> {
+/// What the kubelet says of a container that does not start. Once that was said it holds until the member answers: one that
+/// ends again and again runs in between.
+pub(super) fn not_starting(view: &View<'_>, member: &Member<'_>) -> Option<String> {
     let status = member.pod?.status.as_ref()?;
+    let comes_and_goes = member.status.is_none() && was_told(view);
     let mut containers = status.container_statuses.iter().flatten();
     containers.find_map(|container| {
-        let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.as_deref()?;
+        let state = container.state.as_ref()?;
         let last = container.last_state.as_ref();
-        let ended = last
-            .and_then(|last| last.terminated.as_ref())
-            .filter(|_| reason == CRASHED);
+        let last = last.and_then(|last| last.terminated.as_ref());
+        let ended = state.terminated.as_ref().or(last);
+        let waiting = state.waiting.as_ref();
+        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+        let reason = match reason.filter(|reason| !ON_ITS_WAY.contains(reason)) {
+            Some(reason) => reason,
+            None if comes_and_goes && ended.is_some() => CRASHED,
+            None => return None,
+        };
+        let ended = ended.filter(|_| reason == CRASHED);
         let after = ended.map_or_else(String::new, |ended| {
             let why = ended.reason.as_deref().unwrap_or("Error");
             format!(" after {why} (exit code {})", ended.exit_code)
@@ -69,11 +78,21 @@ pub(super) fn not_starting(member: &Member<'_>) -> Option<String> {
         let message = match ended.and_then(|ended| ended.reason.as_deref()) {
             // What it wrote last has nothing to do with it.
             Some("OOMKilled") => Some("raise its memory limit"),
-            _ => ended.and_then(last_words).or(waiting.message.as_deref()),
+            _ => ended
+                .and_then(last_words)
+                .or(waiting.and_then(|waiting| waiting.message.as_deref())),
         };
         let message = message.unwrap_or("see its log");
-        (!ON_ITS_WAY.contains(&reason)).then(|| format!("{reason}{after}: {message}"))
+        Some(format!("{reason}{after}: {message}"))
     })
+}
+
+/// Whether the last status says of a pod that it does not start.
+fn was_told(view: &View<'_>) -> bool {
+    let status = view.desired.resource.status.as_ref();
+    let degraded = status.and_then(|old| condition(&old.conditions, ConditionType::Degraded));
+    let reasons = [Reason::PodNotStarting, Reason::UpgradeStopped];
+    degraded.is_some_and(|told| reasons.iter().any(|reason| told.reason == reason.name()))
 }
 
 /// The end of what a container wrote before it ended: why it did.

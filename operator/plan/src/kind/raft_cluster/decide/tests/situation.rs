@@ -353,6 +353,14 @@ impl Situation {
         self.set().status.as_mut().unwrap().ready_replicas = Some(ready);
     }
 
+    /// Its container runs again.
+    pub fn restart(&mut self, ordinal: i32) {
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        let status = pod.status.as_mut().unwrap();
+        let container = &mut status.container_statuses.as_mut().unwrap()[0];
+        container.state = serde_json::from_value(json!({ "running": {} })).unwrap();
+    }
+
     /// How its container ended.
     pub fn ended(&mut self, ordinal: i32, terminated: Value) {
         let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();

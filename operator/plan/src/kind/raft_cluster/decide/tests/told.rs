@@ -198,6 +198,25 @@ fn a_pod_that_cannot_start_is_told_with_its_reason() {
 }
 
 #[test]
+fn a_container_that_runs_in_between_is_told_once() {
+    let ended = json!({ "exitCode": 78, "reason": "Error", "message": "no such key" });
+    let words = "demo-1 does not start: CrashLoopBackOff after Error (exit code 78): no such key";
+    let mut crashing = Situation::formed(3);
+    crashing.crash_loop(1);
+    crashing.ended(1, ended.clone());
+    crashing.restart(1);
+    assert_eq!(crashing.condition("Degraded").1, "MemberUnavailable");
+    crashing.crash_loop(1);
+    crashing.ended(1, ended);
+    crashing.write_status();
+    crashing.restart(1);
+    assert_eq!(crashing.words("Degraded"), words);
+    assert_eq!(crashing.decide().events, []);
+    crashing.observed.members = Situation::formed(3).observed.members;
+    assert_eq!(crashing.condition("Degraded").1, "Healthy");
+}
+
+#[test]
 fn certificates_that_cannot_be_used_are_said_while_the_group_serves() {
     let mut renewed = Situation::formed(3);
     renewed.ail(1, BAD_CERTIFICATES);
