@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use quorate_client::{Client, Identity, Resolver, Timeouts};
 use quorate_engine::{Failure, Host, Key, Snapshot};
 use quorate_plan::{
     Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address, co_owner_reference,
-    owner_reference,
+    is_pod_of, owner_reference,
 };
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
@@ -76,25 +75,15 @@ impl LocalHost {
                 .filter(|object| is_owned_by(object, uid))
                 .collect()
         };
-        let sets = owned("statefulsets", uid);
-        let set_uids = sets
-            .iter()
-            .filter_map(|set| set["metadata"]["uid"].as_str());
-        // While their StatefulSet is made anew, pods belong to the resource alone.
-        let owners: Vec<&str> = set_uids.chain([uid]).collect();
-        let mut pods = store.list("pods", Some(namespace));
-        pods.retain(|pod| owners.iter().any(|owner| is_owned_by(pod, owner)));
+        let stateful_sets = named(owned("statefulsets", uid));
+        let mut pods: BTreeMap<String, Pod> = named(store.list("pods", Some(namespace)));
+        pods.retain(|_, pod| is_pod_of(pod, uid, &stateful_sets));
         let claims = store
             .list("persistentvolumeclaims", Some(namespace))
             .into_iter();
-        let answer = |pod: &Value| {
-            let name = pod["metadata"]["name"].as_str()?;
-            Some((
-                name.to_owned(),
-                self.node
-                    .members
-                    .answer(&ObjectKey::new("pods", namespace, name))?,
-            ))
+        let answer = |name: &String| {
+            let key = ObjectKey::new("pods", namespace, name);
+            Some((name.clone(), self.node.members.answer(&key)?))
         };
         let others = [
             "serviceaccounts",
@@ -104,9 +93,9 @@ impl LocalHost {
             "poddisruptionbudgets",
         ];
         Observed {
-            members: pods.iter().filter_map(answer).collect(),
-            stateful_sets: named(sets),
-            pods: named(pods),
+            members: pods.keys().filter_map(answer).collect(),
+            stateful_sets,
+            pods,
             claims: named(
                 claims
                     .filter(|claim| claim["metadata"]["labels"][INSTANCE] == name)

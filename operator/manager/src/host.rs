@@ -11,7 +11,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use quorate_engine::{Failure, Host, Key, Snapshot};
 use quorate_plan::{
-    Action, AnyKind, Env, Event, Object, Observed, co_owner_reference, owner_reference,
+    Action, AnyKind, Env, Event, Object, Observed, co_owner_reference, is_pod_of, owner_reference,
 };
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
@@ -261,16 +261,8 @@ impl Host for KubeHost {
                 .of(key)
                 .filter(|set| belongs(&set.metadata, &uid)),
         );
-        // While their StatefulSet is made anew, pods belong to the resource alone.
-        let set_uids = stateful_sets
-            .values()
-            .filter_map(|set| set.metadata.uid.as_deref());
-        let owners: Vec<&str> = set_uids.chain([uid.as_str()]).collect();
-        let is_ours = |pod: &Pod| {
-            let mut named = pod.metadata.owner_references.iter().flatten();
-            named.any(|owner| owners.contains(&owner.uid.as_str()))
-        };
-        let pods = named(caches.pods.of(key).filter(is_ours));
+        let pods = caches.pods.of(key);
+        let pods = named(pods.filter(|pod| is_pod_of(pod, &uid, &stateful_sets)));
         let claims = named(caches.claims.of(key));
         let mut objects = caches.objects(key);
         objects.retain(|object| belongs(object.metadata(), &uid));

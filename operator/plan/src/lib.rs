@@ -17,7 +17,7 @@ mod stage;
 pub use action::*;
 pub use common::check::Checked;
 pub use common::identity::{
-    CONFIG_HASH, INSTANCE, Identity, OWNER_UID, co_owner_reference, owner_reference,
+    CONFIG_HASH, INSTANCE, Identity, OWNER_UID, co_owner_reference, is_pod_of, owner_reference,
 };
 pub use common::overrides::FORBIDDEN_OVERRIDES;
 pub use common::pods::USER;

@@ -330,6 +330,9 @@ fn drift_while_no_operator_works_is_found(demo: &Demo<'_>) -> Result<()> {
     cluster.kubectl(&["label", "service", "demo-client", &unmarked])?;
     demo.patch(&json!({ "service": { "annotations": { "example.com/team": "a" } } }))?;
     scaled("--replicas=2")?;
+    // The pods are known without their StatefulSet: nobody says that the group has lost its leader.
+    let reason = "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=Repairing";
+    cluster.kubectl(&["wait", "raftcluster/demo", reason, "--timeout=60s"])?;
     wait("what was done meanwhile is put back", || {
         cluster.get(&["networkpolicy", "demo"])?;
         cluster.get(&["statefulset", "demo"])?;

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use quorate_engine::Failure;
 use quorate_model::{Change, Rules, adopt, sync};
-use quorate_plan::Object;
+use quorate_plan::{OWNER_UID, Object};
 use serde_json::{Value, json};
 
 #[derive(Debug, Default)]
@@ -267,7 +267,15 @@ impl Api {
         true
     }
 
-    /// Everything that the resource owned goes with it.
+    /// Whether the resource had a StatefulSet before.
+    pub fn has_own_claims(&self) -> bool {
+        let uid = self.resource_uid();
+        let labels = self.claims.values().map(|claim| &claim.metadata.labels);
+        let mut labels = labels.flat_map(|labels| labels.iter().flatten());
+        labels.any(|(key, value)| key == OWNER_UID && value == uid)
+    }
+
+    /// Everything that the resource owned goes with it; pods that another hand took from their owner a person deletes.
     pub fn collect_garbage(&mut self, uid: &str, now: Timestamp) {
         let owned = |metadata: &ObjectMeta| {
             metadata
@@ -284,7 +292,9 @@ impl Api {
         self.objects.clear();
         self.revisions.clear();
         for pod in self.pods.values_mut() {
-            if !of_set(&pod.metadata) && !owned(&pod.metadata) {
+            let owners = pod.metadata.owner_references.as_ref();
+            let is_free = owners.is_none_or(Vec::is_empty);
+            if !is_free && !of_set(&pod.metadata) && !owned(&pod.metadata) {
                 continue;
             }
             pod.metadata.deletion_timestamp.get_or_insert(Time(now));

@@ -33,6 +33,7 @@ impl World {
             28 => self.lose_status(),
             29 => self.scale_by_hand(),
             30 => self.add_by_hand(),
+            31 => self.orphan_by_hand(),
             _ => {}
         }
     }
@@ -294,7 +295,7 @@ impl World {
         }
     }
 
-    fn newest_is_broken(&self) -> bool {
+    pub(super) fn newest_is_broken(&self) -> bool {
         let spec = self.api.set.as_ref().and_then(|set| set.spec.as_ref());
         let pod = spec.and_then(|spec| spec.template.spec.as_ref());
         let image = pod.and_then(|pod| pod.containers.first()?.image.as_deref());
@@ -309,6 +310,18 @@ impl World {
         // remembers another to come back at.
         self.beyond_survival |= replicas == 0 && self.newest_is_broken();
         self.api.scale_set_by_hand(replicas);
+    }
+
+    /// Somebody deletes the StatefulSet and leaves its pods.
+    fn orphan_by_hand(&mut self) {
+        let set = self.api.set.as_ref();
+        let Some(uid) = set.and_then(|set| set.metadata.uid.clone()) else {
+            return;
+        };
+        self.counters.add("StatefulSet orphaned by hand");
+        self.trace(|| "somebody takes the StatefulSet away from its pods".into());
+        self.api.orphan_set(&uid);
+        self.api.touched = true;
     }
 
     /// Somebody asks the leader to add a member that was never made, perhaps under the name of one that was.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use quorate_engine::{Failure, Host, Key, Snapshot};
-use quorate_plan::{Action, Answer, AnyKind, Env, Event, Object, Observed};
+use quorate_plan::{Action, Answer, AnyKind, Env, Event, Object, Observed, is_pod_of};
 use quorate_wire::{MemberRequest, MemberState, MemberStatus};
 use serde_json::Value;
 
@@ -81,17 +81,12 @@ impl<'w> SimHost<'w> {
                             .any(|owner| owner.uid == uid)
                     };
                 let sets = set.filter(|set| is_ours(&set.metadata));
-                let set_uid = sets
-                    .as_ref()
-                    .and_then(|set| set.metadata.uid.clone())
-                    .unwrap_or_default();
-                let pods = world.api.pods.iter().filter(|(_, pod)| {
-                    pod.metadata
-                        .owner_references
-                        .iter()
-                        .flatten()
-                        .any(|owner| owner.uid == set_uid || owner.uid == uid)
-                });
+                let stateful_sets = sets
+                    .into_iter()
+                    .map(|set| (super::NAME.to_owned(), set))
+                    .collect();
+                let pods = world.api.pods.iter();
+                let pods = pods.filter(|(_, pod)| is_pod_of(pod, uid, &stateful_sets));
                 let seen = Snapshot {
                     resource,
                     observed: Observed {
@@ -99,10 +94,7 @@ impl<'w> SimHost<'w> {
                             .map(|(name, pod)| (name.clone(), pod.clone()))
                             .collect(),
                         claims: world.api.claims.clone(),
-                        stateful_sets: sets
-                            .into_iter()
-                            .map(|set| (super::NAME.to_owned(), set))
-                            .collect(),
+                        stateful_sets,
                         ..Observed::default()
                     },
                 };
@@ -371,15 +363,20 @@ impl Host for SimHost<'_> {
                 .set
                 .as_ref()
                 .is_none_or(|living| living.spec != set.spec);
+            let is_around_pods = current.is_none() && !world.api.pods.is_empty();
+            let is_anew = current.is_none() && world.api.has_own_claims();
             if seen == current && differs {
                 // A pause in between leaves no pods without one.
-                if current.is_some() || world.api.pods.is_empty() {
+                if !is_around_pods {
                     world.judge_now(|judge, _| judge.anything("a StatefulSet is applied"));
                 }
                 world.judge_now(|judge, scene| judge.apply(scene, &set));
                 world.trace_set(&set);
             }
             let applied = world.api.apply(object, seen, now);
+            // The first revision is the stable one. If that is broken (no status told of a better one), nobody remembers
+            // another to come back at.
+            world.beyond_survival |= is_anew && world.newest_is_broken();
             world.counters.add_if("Apply", applied.is_ok());
             applied
         })

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::core::Resource;
 use serde_json::{Value, json};
 
 use super::check::{Faults, is_dns_label};
 
-/// Label of claims: the UID of the resource that they were made for. An earlier resource of the same name left the
-/// others behind.
+/// Label of claims and pods: the UID of the resource that they were made for. An earlier resource of the same name left
+/// the others behind.
 pub const OWNER_UID: &str = "quorate.dev/owner-uid";
 
 /// Annotation of pods: a digest of the members' configuration file, so that a change of it is a new revision.
@@ -138,10 +140,48 @@ pub fn co_owner_reference(resource: &Value) -> Value {
     owner
 }
 
+/// Whether a pod is one of the resource with the UID `owner`, whose StatefulSets are these: by its label, with which it
+/// stays known when another hand takes its StatefulSet away; or by an owner, when another hand took the label.
+pub fn is_pod_of(pod: &Pod, owner: &str, sets: &BTreeMap<String, StatefulSet>) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    let is_marked = labels
+        .and_then(|labels| labels.get(OWNER_UID))
+        .is_some_and(|uid| uid == owner);
+    let sets = sets.values().filter_map(|set| set.metadata.uid.as_deref());
+    let owners: Vec<&str> = sets.chain([owner]).collect();
+    let mut named = pod.metadata.owner_references.iter().flatten();
+    is_marked || named.any(|named| owners.contains(&named.uid.as_str()))
+}
+
 /// A selector by labels alone.
 pub(crate) fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
     LabelSelector {
         match_labels: Some(labels),
         match_expressions: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_is_known_by_its_label_or_by_an_owner() {
+        let pod = |uid: &str, owner: &str| -> Pod {
+            let owner = json!({ "apiVersion": "v1", "kind": "K", "name": "n", "uid": owner });
+            let metadata = json!({ "labels": { OWNER_UID: uid }, "ownerReferences": [owner] });
+            serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+        };
+        let set = json!({ "metadata": { "uid": "set" } });
+        let sets = [("demo".to_owned(), serde_json::from_value(set).unwrap())].into();
+        for (uid, owner, is_ours) in [
+            ("demo", "gone", true),
+            ("other", "set", true),
+            ("other", "demo", true),
+            ("other", "gone", false),
+        ] {
+            let found = is_pod_of(&pod(uid, owner), "demo", &sets);
+            assert_eq!(found, is_ours, "{uid} {owner}");
+        }
     }
 }

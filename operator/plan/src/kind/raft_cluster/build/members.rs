@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use quorate_api::Release;
 
 use super::{MEMBER, ValidRaftCluster, config, port, services};
-use crate::common::identity::{CONFIG_HASH, matching};
+use crate::common::identity::{CONFIG_HASH, OWNER_UID, matching};
 use crate::common::{pods, storage};
 use crate::raft_cluster::RaftClusters;
 use crate::{Env, Kind, PoolStage, Template};
@@ -84,6 +84,7 @@ fn template(
     let identity = &valid.identity;
     let selector = identity.selector(MEMBER);
     let mut labels = identity.labels(MEMBER);
+    labels.insert(OWNER_UID.into(), identity.uid().into());
     if let Some(version) = &release.version {
         labels.insert("app.kubernetes.io/version".into(), version.clone());
     }

@@ -106,17 +106,22 @@ impl Draft {
         let same = digest.is_some_and(|digest| digest == wanted_digest);
         let partition = match view.set {
             // Around pods that are there, of whatever revision: they are fenced off as from a new template.
-            None if view.floor() > 0 && !planted!(NoFence) => replicas,
+            None if (view.lacks_set() || view.floor() > 0) && !planted!(NoFence) => replicas,
             None => 0,
             Some(_) if same || planted!(NoFence) => view.partition(),
             Some(_) => replicas,
         };
         let size = view.set.and_then(volumes::template_size);
+        let status = view.desired.resource.status.as_ref();
+        let stable = status.and_then(|status| status.stable.clone());
         Draft {
             pool: PoolStage {
                 replicas,
                 partition,
-                template: Template::Target,
+                // The first revision of a StatefulSet is the stable one, at which pods come back.
+                template: stable
+                    .filter(|_| view.lacks_set())
+                    .map_or(Template::Target, Template::Stable),
                 claim_size: size.map(|size| size.0.clone()),
             },
             actions: Vec::new(),

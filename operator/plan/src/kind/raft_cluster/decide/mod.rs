@@ -75,6 +75,13 @@ pub(super) fn decide(
         draft.attempt(reason, Err(refused), String::new(), None);
         return conclude(&view, draft, false);
     }
+    if view.lacks_set() {
+        draft.busy(
+            Reason::Repairing,
+            "a StatefulSet is put back around its pods".into(),
+        );
+        return conclude(&view, draft, true);
+    }
     if bootstrap::form(&view, &mut draft) == Phase::Clear {
         marks::update(&view, &mut draft);
         progress(&view, &mut draft);

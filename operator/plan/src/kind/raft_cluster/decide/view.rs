@@ -176,15 +176,24 @@ impl<'a> View<'a> {
             .unwrap_or(0)
     }
 
-    /// How many pods there are, as the StatefulSet's controller counts.
+    /// How many pods there are. A StatefulSet that was made anew around its pods has not counted them yet.
     pub fn pods(&self) -> i32 {
-        self.set_status().map_or(0, |status| status.replicas)
+        self.count(|_| true)
     }
 
-    /// How many of them the Services lead to: a kubelet learns later than the operator that its member serves.
+    /// Whether somebody took the StatefulSet away from its pods, which may go on serving.
+    pub fn lacks_set(&self) -> bool {
+        self.set.is_none() && self.pods() > 0
+    }
+
+    /// How many of the pods the Services lead to: a kubelet learns later than the operator that its member serves.
     pub fn ready_pods(&self) -> i32 {
-        let ready = self.set_status().and_then(|status| status.ready_replicas);
-        ready.unwrap_or(0)
+        self.count(is_ready)
+    }
+
+    fn count(&self, counts: impl Fn(&Pod) -> bool) -> i32 {
+        let pods = self.members.values().filter_map(|member| member.pod);
+        i32::try_from(pods.filter(|pod| counts(pod)).count()).unwrap_or(i32::MAX)
     }
 
     pub fn current_revision(&self) -> Option<&'a str> {
@@ -396,6 +405,13 @@ fn is_quorum(members: &[ConfiguredMember], counts: impl Fn(&ConfiguredMember) ->
         let counted = voters.iter().filter(|member| counts(member)).count();
         counted * 2 > voters.len()
     })
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn ordinal(prefix: &str, name: &str) -> Option<i32> {

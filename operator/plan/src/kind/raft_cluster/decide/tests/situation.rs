@@ -1,7 +1,5 @@
 //! A cluster named `demo` as a host could observe it, in a few strokes.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -154,7 +152,7 @@ impl Situation {
                 "name": name, "uid": format!("pod-{ordinal}"),
                 "labels": { "controller-revision-hash": NEW },
                 "creationTimestamp": Timestamp::from_second(999_000).unwrap().to_string(),
-            } });
+            }, "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
             let pod = serde_json::from_value(pod).unwrap();
             self.observed.pods.insert(name.clone(), pod);
             self.make_claim(ordinal);
@@ -204,7 +202,7 @@ impl Situation {
         set.metadata.uid = Some("set-1".into());
         set.metadata.generation = Some(1);
         let status = json!({
-            "observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas,
+            "observedGeneration": 1, "replicas": replicas,
             "currentRevision": NEW, "updateRevision": NEW,
         });
         set.status = serde_json::from_value(status).unwrap();
@@ -348,17 +346,23 @@ impl Situation {
         self.silence(ordinal);
     }
 
-    /// So many pods are Ready, as the StatefulSet's controller counts.
-    pub fn ready_pods(&mut self, ready: i32) {
-        self.set().status.as_mut().unwrap().ready_replicas = Some(ready);
-    }
-
     /// Its container runs again.
     pub fn restart(&mut self, ordinal: i32) {
         let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
         let status = pod.status.as_mut().unwrap();
         let container = &mut status.container_statuses.as_mut().unwrap()[0];
         container.state = serde_json::from_value(json!({ "running": {} })).unwrap();
+    }
+
+    /// No Service leads to it yet.
+    pub fn unready(&mut self, ordinal: i32) {
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        pod.status = None;
+    }
+
+    /// Another hand took the StatefulSet away from its pods.
+    pub fn orphan(&mut self) {
+        self.observed.stateful_sets.clear();
     }
 
     /// How its container ended.
@@ -530,11 +534,14 @@ impl Situation {
         super::super::finish(&self.desired(), &self.decide(), &applied)
     }
 
+    /// What is decided for the StatefulSet.
+    pub fn pool(&self) -> PoolStage {
+        self.decide().stage.unwrap().pools[POOL].clone()
+    }
+
     /// The stage and the actions, in words.
     pub fn step(&self) -> String {
-        let decision = self.decide();
-        let pools: BTreeMap<String, PoolStage> = decision.stage.unwrap().pools;
-        let pool = &pools[POOL];
+        let (decision, pool) = (self.decide(), self.pool());
         let mut words = vec![format!(
             "replicas {} partition {}",
             pool.replicas, pool.partition

@@ -4,6 +4,7 @@ use quorate_wire::{BAD_CERTIFICATES, DISK_FULL};
 use serde_json::json;
 
 use super::situation::Situation;
+use crate::Template;
 
 #[test]
 fn ready_is_said_only_of_what_is_as_specified() {
@@ -22,7 +23,7 @@ fn ready_is_said_only_of_what_is_as_specified() {
         ("True".into(), "MemberUnavailable".into())
     );
     let mut unprobed = Situation::formed(3);
-    unprobed.ready_pods(2);
+    unprobed.unready(2);
     assert_eq!(
         unprobed.condition("Ready"),
         ("False".into(), "Waiting".into()),
@@ -214,6 +215,32 @@ fn a_container_that_runs_in_between_is_told_once() {
     assert_eq!(crashing.decide().events, []);
     crashing.observed.members = Situation::formed(3).observed.members;
     assert_eq!(crashing.condition("Degraded").1, "Healthy");
+}
+
+#[test]
+fn a_group_without_its_statefulset_serves_on_and_says_what_is_being_done() {
+    let mut orphaned = Situation::formed(3);
+    orphaned.orphan();
+    assert_eq!(orphaned.step(), "replicas 3 partition 3");
+    assert_eq!(
+        orphaned.condition("Ready"),
+        ("False".into(), "Repairing".into())
+    );
+    assert_eq!(orphaned.condition("Degraded").1, "Healthy");
+    let status = orphaned.write_status();
+    assert_eq!(
+        (&status["replicas"], &status["readyReplicas"]),
+        (&json!(3), &json!(3))
+    );
+    let template = |situation: &Situation| situation.pool().template;
+    assert_eq!(template(&orphaned), Template::Target);
+    orphaned.resource["status"]["stable"] = json!({ "image": "member:1" });
+    assert!(
+        matches!(template(&orphaned), Template::Stable(stable) if stable.image == "member:1"),
+        "a pod that is evicted in the middle of an upgrade comes back at it"
+    );
+    orphaned.resource["spec"]["paused"] = json!(true);
+    assert_eq!(orphaned.decide().stage, None, "nothing is changed");
 }
 
 #[test]
