@@ -11,7 +11,7 @@ use quorate_plan::{
 };
 use serde_json::{Value, json};
 
-use crate::{Failure, Host, Key, Memory};
+use crate::{Failure, Host, Key, Memory, Snapshot};
 
 /// What came of a round.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,9 +53,9 @@ pub async fn reconcile<H: Host>(
     };
     seen.observed.behind = memory.unseen(&seen);
 
-    let desired = match kind.validate(&seen.resource, &host.env(), host.now()) {
+    let desired = match kind.validate(&seen.resource, &host.env()) {
         Ok(desired) => desired,
-        Err(rejected) => return reject(host, memory, &seen.resource, rejected).await,
+        Err(rejected) => return reject(host, kind, memory, &seen, rejected).await,
     };
     let decision = desired.decide(&seen.observed, host.now());
 
@@ -74,7 +74,7 @@ pub async fn reconcile<H: Host>(
         Ok(applied) => desired.status(&decision, applied),
         Err(failure) => blame(decision.status, &seen.resource, failure, host.now()),
     };
-    report(host, memory, &seen.resource, status, desired.volatile()).await?;
+    report(host, memory, &seen.resource, status, kind.volatile()).await?;
     done?;
     Ok(Round::Done {
         requeue_after: decision.requeue_after,
@@ -189,8 +189,9 @@ async fn tell<H: Host>(host: &mut H, memory: &Memory, events: &[Event]) {
 
 async fn reject<H: Host>(
     host: &mut H,
+    kind: &dyn AnyKind,
     memory: &mut Memory,
-    resource: &Value,
+    seen: &Snapshot,
     rejected: Rejected,
 ) -> Result<Round, Failure> {
     let words = rejected.to_string();
@@ -201,8 +202,10 @@ async fn reject<H: Host>(
     };
     tell(host, memory, std::slice::from_ref(&event)).await;
     memory.lasts(vec![event]);
-    if let Rejected::Invalid { status, .. } = rejected {
-        report(host, memory, resource, *status, &[]).await?;
+    if let Rejected::Invalid(faults) = rejected
+        && let Some(status) = kind.invalid(&seen.resource, &faults, &seen.observed, host.now())
+    {
+        report(host, memory, &seen.resource, status, kind.volatile()).await?;
     }
     Ok(Round::Rejected(words))
 }
@@ -218,7 +221,6 @@ mod tests {
     use quorate_plan::{Action, Env, Invalid, Names, Prepared, Stage, kinds};
 
     use super::*;
-    use crate::Snapshot;
 
     /// A kind of which a pod is always to be deleted.
     #[derive(Clone, Default)]
@@ -233,13 +235,12 @@ mod tests {
             kinds()[0].crd()
         }
 
-        fn validate(
-            &self,
-            _: &Value,
-            _: &Env,
-            _: Timestamp,
-        ) -> Result<Box<dyn AnyDesired>, Rejected> {
+        fn validate(&self, _: &Value, _: &Env) -> Result<Box<dyn AnyDesired>, Rejected> {
             Ok(Box::new(self.clone()))
+        }
+
+        fn invalid(&self, _: &Value, _: &[Invalid], _: &Observed, _: Timestamp) -> Option<Value> {
+            None
         }
 
         fn unchangeable(&self, _: &Value, _: &Value) -> Result<(), Vec<Invalid>> {
@@ -248,6 +249,10 @@ mod tests {
 
         fn try_next(&self, _: &Value, _: &str) -> Vec<String> {
             Vec::new()
+        }
+
+        fn volatile(&self) -> &'static [&'static str] {
+            &[]
         }
     }
 
@@ -280,10 +285,6 @@ mod tests {
 
         fn status(&self, _: &Decision, _: &Objects<Applied>) -> Value {
             Value::Null
-        }
-
-        fn volatile(&self) -> &'static [&'static str] {
-            &[]
         }
     }
 

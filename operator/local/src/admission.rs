@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
 use quorate_plan::{AnyDesired, Stage};
 use serde_json::{Value, json};
 
@@ -148,7 +147,7 @@ fn admit(
             candidate["metadata"]["uid"] =
                 old.map_or_else(|| json!("new"), |old| old["metadata"]["uid"].clone());
             let desired = kind
-                .validate(&candidate, &env(), Timestamp::now())
+                .validate(&candidate, &env())
                 .map_err(|rejected| StoreError::Invalid(rejected.to_string()))?;
             runs_here(&*desired)?;
             let unchangeable = old.map_or(Ok(()), |old| kind.unchangeable(old, &object));

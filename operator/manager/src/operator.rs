@@ -33,6 +33,8 @@ use crate::settings::Settings;
 
 /// What changes at once is looked at once.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// What runs under a spec that is wrong is reported this often, as members tell no event of a new leader.
+const REPORT: Duration = Duration::from_secs(5);
 /// After the first failure; twice as long after each that follows.
 const RETRY: Duration = Duration::from_millis(500);
 /// And never longer than this.
@@ -268,10 +270,9 @@ impl Work {
         metrics.round(kind, result(&round), begun.elapsed());
         match round {
             Ok(Round::Gone) => Ok(Action::await_change()),
-            Ok(Round::Rejected(words)) => {
+            Ok(Round::Rejected(_)) => {
                 *failures = 0;
-                tracing::warn!(namespace = key.namespace, name = key.name, "{words}");
-                Ok(Action::requeue(jittered(LONGEST_RETRY)))
+                Ok(Action::requeue(jittered(REPORT)))
             }
             Ok(Round::Done {
                 requeue_after,

@@ -44,7 +44,12 @@ pub trait Kind: Send + Sync + 'static {
     /// Commands that try a ready resource out at one of its client endpoints, for people to copy.
     fn try_next(resource: &Self::Resource, endpoint: &str) -> Vec<String>;
     /// The status of a resource that [`Kind::validate`] refused.
-    fn invalid(resource: &Self::Resource, faults: &[Invalid], now: Timestamp) -> Value;
+    fn invalid(
+        resource: &Self::Resource,
+        faults: &[Invalid],
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Value;
 }
 
 /// A resource and what its spec means.
@@ -75,13 +80,8 @@ pub enum Rejected {
     #[error("the resource does not follow its schema: {0}")]
     Schema(String),
     /// It is of the schema, but cannot be carried out.
-    #[error("the resource is invalid: {}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Invalid {
-        /// Everything that is wrong.
-        faults: Vec<Invalid>,
-        /// The status that says so.
-        status: Box<Value>,
-    },
+    #[error("the resource is invalid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<Invalid>),
 }
 
 /// How a kind is called.
@@ -106,16 +106,21 @@ pub trait AnyKind: Send + Sync {
     /// The definition of its resource.
     fn crd(&self) -> CustomResourceDefinition;
     /// Reads and checks a resource.
-    fn validate(
+    fn validate(&self, resource: &Value, env: &Env) -> Result<Box<dyn AnyDesired>, Rejected>;
+    /// See [`Kind::invalid`]; none for what is not of the schema.
+    fn invalid(
         &self,
         resource: &Value,
-        env: &Env,
+        faults: &[Invalid],
+        observed: &Observed,
         now: Timestamp,
-    ) -> Result<Box<dyn AnyDesired>, Rejected>;
+    ) -> Option<Value>;
     /// See [`Kind::unchangeable`]; both were validated.
     fn unchangeable(&self, old: &Value, new: &Value) -> Result<(), Vec<Invalid>>;
     /// See [`Kind::try_next`].
     fn try_next(&self, resource: &Value, endpoint: &str) -> Vec<String>;
+    /// See [`Kind::VOLATILE`].
+    fn volatile(&self) -> &'static [&'static str];
 }
 
 /// A checked resource whose types were erased.
@@ -128,8 +133,6 @@ pub trait AnyDesired: Send + Sync {
     fn build(&self, stage: &Stage) -> Objects<Prepared>;
     /// See [`Kind::status`].
     fn status(&self, decision: &Decision, applied: &Objects<Applied>) -> Value;
-    /// See [`Kind::VOLATILE`].
-    fn volatile(&self) -> &'static [&'static str];
 }
 
 /// Every kind there is.
@@ -157,12 +160,7 @@ impl<K: Kind> AnyKind for Erased<K> {
         K::Resource::crd()
     }
 
-    fn validate(
-        &self,
-        resource: &Value,
-        env: &Env,
-        now: Timestamp,
-    ) -> Result<Box<dyn AnyDesired>, Rejected> {
+    fn validate(&self, resource: &Value, env: &Env) -> Result<Box<dyn AnyDesired>, Rejected> {
         let resource: K::Resource = serde_path_to_error::deserialize(resource)
             .map_err(|error| Rejected::Schema(error.to_string()))?;
         match K::validate(&resource, env) {
@@ -171,11 +169,19 @@ impl<K: Kind> AnyKind for Erased<K> {
                 valid,
                 env: env.clone(),
             })),
-            Err(faults) => {
-                let status = Box::new(K::invalid(&resource, &faults, now));
-                Err(Rejected::Invalid { faults, status })
-            }
+            Err(faults) => Err(Rejected::Invalid(faults)),
         }
+    }
+
+    fn invalid(
+        &self,
+        resource: &Value,
+        faults: &[Invalid],
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Option<Value> {
+        let resource = <K::Resource as serde::Deserialize>::deserialize(resource).ok()?;
+        Some(K::invalid(&resource, faults, observed, now))
     }
 
     fn unchangeable(&self, old: &Value, new: &Value) -> Result<(), Vec<Invalid>> {
@@ -191,6 +197,10 @@ impl<K: Kind> AnyKind for Erased<K> {
         <K::Resource as serde::Deserialize>::deserialize(resource)
             .map(|resource| K::try_next(&resource, endpoint))
             .unwrap_or_default()
+    }
+
+    fn volatile(&self) -> &'static [&'static str] {
+        K::VOLATILE
     }
 }
 
@@ -209,9 +219,5 @@ impl<K: Kind> AnyDesired for Desired<K> {
 
     fn status(&self, decision: &Decision, applied: &Objects<Applied>) -> Value {
         K::status(self, decision, applied)
-    }
-
-    fn volatile(&self) -> &'static [&'static str] {
-        K::VOLATILE
     }
 }

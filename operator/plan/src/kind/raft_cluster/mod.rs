@@ -49,7 +49,12 @@ impl Kind for RaftClusters {
         try_next::try_next(resource, endpoint)
     }
 
-    fn invalid(resource: &RaftCluster, faults: &[Invalid], now: Timestamp) -> Value {
-        decide::invalid(resource, faults, now)
+    fn invalid(
+        resource: &RaftCluster,
+        faults: &[Invalid],
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Value {
+        decide::invalid(resource, faults, observed, now)
     }
 }

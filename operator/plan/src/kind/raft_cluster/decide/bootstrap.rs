@@ -4,10 +4,11 @@
 use quorate_api::Group;
 use quorate_wire::{Bootstrap, MemberRequest, MemberState};
 
+use super::census::{GROUP, Member};
 use super::draft::{Draft, Phase, Reason};
 use super::marks;
 use super::predicates::{Refusing, may_bootstrap, may_populate};
-use super::view::{GROUP, Member, View};
+use super::view::View;
 use super::{repair, rollout};
 use crate::planted::planted;
 use crate::{Action, Refusal};

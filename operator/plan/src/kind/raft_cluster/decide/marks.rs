@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use quorate_api::RetentionPolicy;
 
+use super::census::{GROUP, Member};
 use super::draft::Draft;
 use super::predicates::may_change;
-use super::view::{GROUP, Member, View};
+use super::view::View;
 use crate::Action;
 
 /// Annotation of a claim: the group that the data on it belongs to.

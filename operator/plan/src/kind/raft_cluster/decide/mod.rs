@@ -1,11 +1,13 @@
 //! What to do now for a RaftCluster. Pure: everything it knows is handed in.
 
 mod bootstrap;
+mod census;
 mod draft;
 mod join;
 mod marks;
 mod predicates;
 mod repair;
+mod report;
 mod rollout;
 mod scale;
 mod status;

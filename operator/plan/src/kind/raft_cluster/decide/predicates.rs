@@ -5,8 +5,9 @@ use quorate_wire::MemberState;
 
 use super::PATIENCE;
 use super::bootstrap::Founder;
+use super::census::{Lead, Member};
 use super::marks;
-use super::view::{Lead, Member, View};
+use super::view::View;
 use crate::Refusal;
 use crate::planted::planted;
 

@@ -3,11 +3,12 @@
 
 use quorate_wire::{ChangeMember, MemberRequest, MemberState, SetAside};
 
+use super::census::{Lead, Member};
 use super::draft::{Draft, Phase, Reason};
 use super::marks;
 use super::predicates::{may_remove, may_replace, may_wipe};
 use super::rollout;
-use super::view::{Lead, Member, View};
+use super::view::View;
 use crate::Action;
 use crate::planted::planted;
 

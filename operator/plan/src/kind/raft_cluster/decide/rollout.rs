@@ -3,10 +3,11 @@
 
 use quorate_wire::{MemberRequest, MemberState, TransferLeader};
 
+use super::census::{Lead, Member};
 use super::draft::{Draft, Phase, Reason};
 use super::predicates::{Refusing, is_group_of_one, may_restart};
 use super::repair::{ask_leader, restart};
-use super::view::{Lead, Member, View};
+use super::view::View;
 use crate::Refusal;
 use crate::planted::planted;
 

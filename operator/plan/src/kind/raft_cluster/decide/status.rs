@@ -1,22 +1,22 @@
 //! What is said of a RaftCluster.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use quorate_api::{
-    ConditionType, Endpoints, Member as MemberReport, RaftCluster, RaftClusterStatus, Rollout,
-    condition, set_condition,
+    ConditionType, RaftCluster, RaftClusterStatus, Rollout, condition, set_condition,
 };
 use quorate_wire::{BAD_CERTIFICATES, DISK_FULL, MemberState, Part};
 use serde_json::Value;
 
 use super::super::{POOL, RaftClusters};
+use super::census::{Member, survey};
 use super::draft::{Draft, Reason};
 use super::marks;
+use super::report::report;
 use super::rollout;
 use super::stuck;
-use super::view::{Member, View, is_synced};
-use crate::{Applied, Decision, Desired, Event, Invalid, Objects, Refusal};
+use super::view::{View, is_synced};
+use crate::{Applied, Decision, Desired, Event, Invalid, Objects, Observed, Refusal};
 
 /// The status as far as the observation tells it.
 pub(super) fn status(
@@ -25,32 +25,18 @@ pub(super) fn status(
     trouble: Option<&(Reason, String)>,
 ) -> RaftClusterStatus {
     let old = view.desired.resource.status.clone().unwrap_or_default();
-    let documents = || view.members.values().filter_map(|member| member.status);
-    let pods = view.members.values().filter_map(|member| member.pod);
     let mut status = RaftClusterStatus {
         observed_generation: view.desired.resource.metadata.generation,
         group: draft.group.clone(),
-        members: view
-            .members
-            .values()
-            .filter(|member| member.pod.is_some())
-            .map(|member| report(view, member))
-            .collect(),
-        leader: view.lead.as_ref().map(|lead| view.pod_name(lead.ordinal)),
-        term: view.lead.as_ref().map(|lead| saturating(lead.term)),
-        endpoints: Endpoints {
-            client: pods.filter_map(|pod| client_url(view, pod)).collect(),
-        },
-        // What `kubectl get` shows side by side is of one observation.
-        replicas: view.pods(),
-        ready_replicas: view.ready_pods(),
         rollout: rollout_report(view, draft),
-        current_version: documents()
-            .map(|document| document.version.clone())
-            .min_by_key(|version| numbers(version)),
-        insecure: documents().any(|document| document.insecure),
         ..old
     };
+    report(
+        &view.desired.resource,
+        &view.members,
+        view.lead.as_ref(),
+        &mut status,
+    );
     conditions(view, draft, trouble, &mut status);
     if condition(&status.conditions, ConditionType::Ready)
         .is_some_and(|ready| ready.status == "True")
@@ -91,9 +77,19 @@ pub(crate) fn finish(
     serde_json::to_value(status).unwrap_or_else(|_| decision.status.clone())
 }
 
-/// The status of a resource whose spec cannot be carried out; what runs goes on running.
-pub(crate) fn invalid(resource: &RaftCluster, faults: &[Invalid], now: Timestamp) -> Value {
+/// The status of a resource whose spec cannot be carried out; what runs goes on running, and is reported.
+pub(crate) fn invalid(
+    resource: &RaftCluster,
+    faults: &[Invalid],
+    observed: &Observed,
+    now: Timestamp,
+) -> Value {
     let mut status = resource.status.clone().unwrap_or_default();
+    let (name, uid) = (&resource.metadata.name, &resource.metadata.uid);
+    if let Some((name, uid)) = name.as_deref().zip(uid.as_deref()) {
+        let (members, lead) = survey(name, uid, observed, now);
+        report(resource, &members, lead.as_ref(), &mut status);
+    }
     let generation = resource.metadata.generation;
     status.observed_generation = generation;
     let words = faults
@@ -305,9 +301,12 @@ fn without_leader(view: &View<'_>) -> String {
             && marks::get(member, marks::INCARNATION).is_some_and(|id| member.id() != Some(id))
     });
     let names: Vec<_> = lost.map(|member| view.pod_name(member.ordinal)).collect();
-    let words = "no member leads with a quorum behind it";
+    let mut words = "no member leads with a quorum behind it".to_owned();
+    if view.set.is_none() && view.desired.valid.paused() {
+        words += ", and no pod comes back without its StatefulSet while spec.paused is true";
+    }
     if names.is_empty() {
-        return words.to_owned();
+        return words;
     }
     format!(
         "{words}, and the disk of {} is empty. Without a quorum nobody can take the lost members' places: bring back the \
@@ -354,6 +353,10 @@ fn unready(
         ));
     };
     let busy = draft.busy.as_ref();
+    if view.lacks_set() && view.desired.valid.paused() {
+        let words = "its StatefulSet is gone: it is put back, and pods that go come back, when spec.paused is false";
+        return Some((Reason::Paused, words.to_owned()));
+    }
     if let Some(busy) = busy.filter(|(reason, _)| *reason != Reason::Paused) {
         // What keeps it from going on says more than what it is at.
         let cause = trouble.filter(|(reason, _)| *reason != Reason::MemberUnavailable);
@@ -386,32 +389,6 @@ fn unready(
     })
 }
 
-fn report(view: &View<'_>, member: &Member<'_>) -> MemberReport {
-    let name = view.pod_name(member.ordinal);
-    let configured = view
-        .configured()
-        .find(|(_, configured)| Some(configured.id.as_str()) == member.id());
-    let group = member.group();
-    let role = match (member.state(), group) {
-        (Some(MemberState::Running), Some(group)) => format!("{:?}", group.role),
-        (Some(state), _) => format!("{state:?}"),
-        (None, _) => "Unreachable".to_owned(),
-    };
-    MemberReport {
-        name,
-        incarnation: member.id().map(str::to_owned),
-        role,
-        term: group.map(|group| saturating(group.term)),
-        match_index: configured
-            .and_then(|(_, configured)| configured.match_index)
-            .map(saturating),
-        applied: group.map(|group| saturating(group.applied)),
-        lag: group.map(|group| saturating(group.commit.saturating_sub(group.applied))),
-        version: member.status.map(|status| status.version.clone()),
-        ready: member.status.is_some_and(|status| status.ready),
-    }
-}
-
 fn rollout_report(view: &View<'_>, draft: &Draft) -> Option<Rollout> {
     let incomplete = view.current_revision() != view.update_revision();
     if !incomplete && !rollout::is_needed(view, draft) {
@@ -432,44 +409,4 @@ fn rollout_report(view: &View<'_>, draft: &Draft) -> Option<Rollout> {
         target: view.desired.valid.release().clone(),
         updated,
     })
-}
-
-/// Where any program that can reach the pod's address finds its client listener.
-fn client_url(view: &View<'_>, pod: &Pod) -> Option<String> {
-    let address = pod
-        .status
-        .as_ref()?
-        .pod_ip
-        .as_deref()
-        .filter(|_| pod.metadata.deletion_timestamp.is_none())?;
-    let containers = &pod.spec.as_ref()?.containers;
-    let mut ports = containers
-        .iter()
-        .flat_map(|container| container.ports.iter().flatten());
-    let port = ports
-        .find(|port| port.name.as_deref() == Some("client"))?
-        .container_port;
-    let scheme = if view.desired.resource.spec.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let host = if address.contains(':') {
-        format!("[{address}]")
-    } else {
-        address.to_owned()
-    };
-    Some(format!("{scheme}://{host}:{port}"))
-}
-
-/// The numbers in a version, to compare by.
-fn numbers(version: &str) -> Vec<u64> {
-    version
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .collect()
-}
-
-fn saturating(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -6,8 +6,9 @@ use k8s_openapi::api::core::v1::ContainerStateTerminated;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use quorate_api::{ConditionType, condition};
 
+use super::census::Member;
 use super::draft::Reason;
-use super::view::{Member, View};
+use super::view::View;
 
 /// Volumes are made and pods are placed in less; until then nothing is wrong.
 const PATIENCE: Duration = Duration::from_secs(5);

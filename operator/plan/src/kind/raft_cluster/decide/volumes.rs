@@ -7,9 +7,10 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use quorate_api::quantity;
 
+use super::census::Member;
 use super::draft::{Draft, Reason};
 use super::predicates::may_renew;
-use super::view::{Member, View};
+use super::view::View;
 use crate::Action;
 use crate::planted::planted;
 

@@ -534,6 +534,12 @@ impl Situation {
         super::super::finish(&self.desired(), &self.decide(), &applied)
     }
 
+    /// The status when the spec is wrong.
+    pub fn invalid(&self) -> Value {
+        let resource = serde_json::from_value(self.resource.clone()).unwrap();
+        super::super::invalid(&resource, &[], &self.observed, now())
+    }
+
     /// What is decided for the StatefulSet.
     pub fn pool(&self) -> PoolStage {
         self.decide().stage.unwrap().pools[POOL].clone()

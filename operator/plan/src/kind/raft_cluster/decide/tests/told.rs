@@ -1,7 +1,7 @@
 //! What the conditions say, in words and by their reasons.
 
 use quorate_wire::{BAD_CERTIFICATES, DISK_FULL};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::situation::Situation;
 use crate::Template;
@@ -241,6 +241,36 @@ fn a_group_without_its_statefulset_serves_on_and_says_what_is_being_done() {
     );
     orphaned.resource["spec"]["paused"] = json!(true);
     assert_eq!(orphaned.decide().stage, None, "nothing is changed");
+    assert_eq!(
+        orphaned.condition("Ready"),
+        ("False".into(), "Paused".into())
+    );
+    assert!(orphaned.words("Ready").contains("its StatefulSet is gone"));
+    orphaned.silence(0);
+    let words = orphaned.words("Degraded");
+    assert!(words.contains("no pod comes back"), "{words}");
+}
+
+#[test]
+fn what_runs_under_an_invalid_spec_is_reported() {
+    let mut formed = Situation::formed(3);
+    formed.write_status();
+    let seen = |situation: &Situation| {
+        let status = situation.invalid();
+        let roles = status["members"].as_array().unwrap().iter();
+        let roles: Vec<_> = roles.map(|member| member["role"].clone()).collect();
+        (
+            status["leader"].clone(),
+            status["readyReplicas"].clone(),
+            roles,
+        )
+    };
+    let leads = [json!("Leader"), json!("Follower"), json!("Follower")];
+    assert_eq!(seen(&formed), (json!("demo-0"), json!(3), leads.into()));
+    formed.silence(0);
+    formed.unready(0);
+    let gone = [json!("Unreachable"), json!("Follower"), json!("Follower")];
+    assert_eq!(seen(&formed), (Value::Null, json!(2), gone.into()));
 }
 
 #[test]
