@@ -1,6 +1,6 @@
 //! The API server, as far as one resource needs it: UIDs, resource versions, generations, ownership.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -22,6 +22,8 @@ pub(super) struct Api {
     pub pods: BTreeMap<String, Pod>,
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
     objects: BTreeMap<(&'static str, String), Object>,
+    /// UIDs of pods that a person took away from whoever owned them.
+    freed: BTreeSet<String>,
     /// Something changed that the StatefulSet's controller has not looked at.
     pub touched: bool,
 }
@@ -157,6 +159,15 @@ impl Api {
         found
     }
 
+    /// The same by somebody else's hand.
+    pub fn orphan_set_by_hand(&mut self, uid: &str) {
+        self.orphan_set(uid);
+        let free = self.pods.values().filter(|pod| is_free(&pod.metadata));
+        let uids = free.filter_map(|pod| pod.metadata.uid.clone());
+        self.freed.extend(uids);
+        self.touched = true;
+    }
+
     /// Raises what a claim requests; its capacity follows.
     pub fn grow_claim(&mut self, name: &str, uid: &str, size: &str) -> bool {
         let claim = self.claims.get_mut(name);
@@ -275,7 +286,7 @@ impl Api {
         labels.any(|(key, value)| key == OWNER_UID && value == uid)
     }
 
-    /// Everything that the resource owned goes with it; pods that another hand took from their owner a person deletes.
+    /// Everything that the resource owned goes with it; pods that a person took from their owner a person deletes.
     pub fn collect_garbage(&mut self, uid: &str, now: Timestamp) {
         let owned = |metadata: &ObjectMeta| {
             metadata
@@ -292,9 +303,10 @@ impl Api {
         self.objects.clear();
         self.revisions.clear();
         for pod in self.pods.values_mut() {
-            let owners = pod.metadata.owner_references.as_ref();
-            let is_free = owners.is_none_or(Vec::is_empty);
-            if !is_free && !of_set(&pod.metadata) && !owned(&pod.metadata) {
+            let uid = pod.metadata.uid.as_ref();
+            let is_freed =
+                is_free(&pod.metadata) && uid.is_some_and(|uid| self.freed.contains(uid));
+            if !is_freed && !of_set(&pod.metadata) && !owned(&pod.metadata) {
                 continue;
             }
             pod.metadata.deletion_timestamp.get_or_insert(Time(now));
@@ -311,4 +323,9 @@ impl Api {
     pub fn is_clean(&self) -> bool {
         self.set.is_none() && self.pods.is_empty() && self.objects.is_empty()
     }
+}
+
+fn is_free(metadata: &ObjectMeta) -> bool {
+    let owners = metadata.owner_references.as_ref();
+    owners.is_none_or(Vec::is_empty)
 }

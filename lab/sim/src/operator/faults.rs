@@ -320,8 +320,7 @@ impl World {
         };
         self.counters.add("StatefulSet orphaned by hand");
         self.trace(|| "somebody takes the StatefulSet away from its pods".into());
-        self.api.orphan_set(&uid);
-        self.api.touched = true;
+        self.api.orphan_set_by_hand(&uid);
     }
 
     /// Somebody asks the leader to add a member that was never made, perhaps under the name of one that was.
