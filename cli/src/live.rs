@@ -59,40 +59,45 @@ impl Screen {
     }
 }
 
+/// Between the member's name and how its process is stands what members of its kind say of themselves.
 fn table(rows: &[MemberRow]) -> Vec<String> {
-    let head = [
-        "MEMBER", "ROLE", "TERM", "COMMIT", "LAG", "RESTARTS", "STATE", "READY", "ADDRESS",
-        "VERSION",
-    ];
-    let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let mut columns: Vec<&str> = Vec::new();
+    for pair in rows.iter().flat_map(|row| &row.summary) {
+        if !columns.contains(&pair.name.as_str()) {
+            columns.push(&pair.name);
+        }
+    }
+    let fixed = ["RESTARTS", "STATE", "READY", "ADDRESS", "VERSION"];
+    let own = columns.iter().map(|column| column.to_uppercase());
+    let head = std::iter::once("MEMBER".to_owned())
+        .chain(own)
+        .chain(fixed.map(str::to_owned));
     let cells = rows.iter().map(|row| {
+        let own = columns.iter().map(|column| {
+            let mut pairs = row.summary.iter();
+            let pair = pairs.find(|pair| pair.name == *column);
+            pair.map(|pair| pair.value.clone()).unwrap_or_default()
+        });
         let ready = if row.ready { "yes" } else { "no" };
-        let texts = [name(row), row.role.clone()].into_iter().chain([
-            number(row.term),
-            number(row.commit),
-            number(row.lag),
-        ]);
-        texts
-            .chain([
-                row.restarts.to_string(),
-                row.state.clone(),
-                ready.to_owned(),
-                row.address.clone(),
-                row.version.clone(),
-            ])
-            .collect()
+        let fixed = [
+            row.restarts.to_string(),
+            row.state.clone(),
+            ready.to_owned(),
+            row.address.clone(),
+            row.version.clone(),
+        ];
+        std::iter::once(name(row)).chain(own).chain(fixed).collect()
     });
-    let mut all = vec![head.map(str::to_owned).to_vec()];
-    all.extend(cells);
+    let all: Vec<Vec<String>> = std::iter::once(head.collect()).chain(cells).collect();
     align(&all)
 }
 
-/// A line when a member is not as it was; its indexes alone are no news.
+/// A line when a member is not as it was; figures that move all the time are no news.
 fn news(before: &[MemberRow], row: &MemberRow) -> Option<String> {
-    let steady = |row: &MemberRow| MemberRow {
-        commit: None,
-        lag: None,
-        ..row.clone()
+    let steady = |row: &MemberRow| {
+        let mut row = row.clone();
+        row.summary.retain(|pair| !pair.moves);
+        row
     };
     let old = before
         .iter()
@@ -101,20 +106,19 @@ fn news(before: &[MemberRow], row: &MemberRow) -> Option<String> {
         return None;
     }
     let ready = if row.ready { "ready" } else { "not ready" };
-    let term = row
-        .term
-        .map(|term| format!(" term {term}"))
-        .unwrap_or_default();
+    let own = steady(row).summary.into_iter();
+    let own: String = own
+        .map(|pair| format!(" {} {}", pair.name, pair.value))
+        .collect();
     let pid = if row.pid.is_empty() {
         String::new()
     } else {
         format!(" pid {}", row.pid)
     };
     Some(format!(
-        "{}: {} {}{term}, {ready}, restarts {}, at {}{pid}\n",
+        "{}: {}{own}, {ready}, restarts {}, at {}{pid}\n",
         name(row),
         row.state,
-        row.role,
         row.restarts,
         row.address
     ))
@@ -154,14 +158,18 @@ fn width() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use quorate_local::SummaryPair;
+
     use super::*;
 
     fn row(role: &str, commit: u64) -> MemberRow {
         MemberRow {
             pod: "a-0".into(),
-            role: role.into(),
             state: "Running".into(),
-            commit: Some(commit),
+            summary: vec![
+                SummaryPair::steady("role", role),
+                SummaryPair::moving("commit", commit),
+            ],
             ready: true,
             ..MemberRow::default()
         }
@@ -172,7 +180,7 @@ mod tests {
         let before = [row("Follower", 1)];
         assert_eq!(news(&before, &row("Follower", 2)), None);
         let line = news(&before, &row("Leader", 2)).unwrap();
-        assert!(line.starts_with("a-0: Running Leader"), "{line}");
+        assert!(line.starts_with("a-0: Running role Leader, ready"), "{line}");
         assert!(news(&[], &row("Leader", 2)).is_some());
         // Another of the same name.
         let elsewhere = MemberRow {
@@ -185,11 +193,17 @@ mod tests {
     }
 
     #[test]
-    fn the_table_names_what_the_issue_asks() {
-        let lines = table(&[row("Leader", 7)]);
-        for head in ["MEMBER", "ROLE", "TERM", "COMMIT", "LAG", "RESTARTS"] {
-            assert!(lines[0].contains(head));
-        }
+    fn the_table_has_a_column_for_each_thing_that_any_member_says_of_itself() {
+        let silent = MemberRow {
+            pod: "a-1".into(),
+            ..MemberRow::default()
+        };
+        let lines = table(&[row("Leader", 7), silent]);
+        let heads: Vec<_> = lines[0].split_whitespace().collect();
+        let expected = [
+            "MEMBER", "ROLE", "COMMIT", "RESTARTS", "STATE", "READY", "ADDRESS", "VERSION",
+        ];
+        assert_eq!(heads, expected);
         assert!(lines[1].contains("Leader") && lines[1].contains('7'));
         assert_eq!(cut("äbc", 2), "äb");
     }

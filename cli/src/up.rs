@@ -200,7 +200,7 @@ fn next_steps(sort: &ResourceType, resource: &Value, folder: &str) -> Vec<String
         return Vec::new();
     };
     let mut lines = vec!["try:".to_owned()];
-    if let Some(secret) = resource["spec"]["tls"]["secretName"].as_str() {
+    if let Some(secret) = sort.certificates(resource) {
         lines.push(format!(
             r#"  quorate get secret {secret}{flag} -o json | sed -n 's/.*"ca.crt": "\(.*\)".*/\1/p' | base64 -d > ca.crt"#
         ));

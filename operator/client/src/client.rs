@@ -8,12 +8,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use quorate_wire::{
-    AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, MemberRequest, MemberStatus,
-    PROBLEM_BASE, Problem, SetAside, TransferLeader,
-};
+use quorate_wire::{MemberRequest, MemberStatus, PROBLEM_BASE, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::chain;
 use crate::{Error, Identity, Resolver, TlsError};
@@ -106,133 +104,15 @@ impl Client {
         .await
     }
 
-    /// Any change, see the methods of each.
+    /// `POST /admin/{path}`: whatever the request asks for. Returns what the member answers.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn ask(
-        &self,
-        admin: &str,
-        request: &MemberRequest,
-    ) -> Result<ConfigurationStatus, Error> {
-        match request {
-            MemberRequest::Bootstrap(body) => self.bootstrap(admin, body).await,
-            MemberRequest::AddLearner(body) => self.add_learner(admin, body).await,
-            MemberRequest::Promote { id, change } => self.promote(admin, id, change).await,
-            MemberRequest::Remove { id, change } => self.remove(admin, id, change).await,
-            MemberRequest::TransferLeader(body) => self.transfer_leader(admin, body).await,
-            MemberRequest::SetAside(body) => self.set_aside(admin, body).await,
-        }
-    }
-
-    /// `POST /admin/bootstrap`: makes a group of this one member; idempotent.
-    ///
-    /// # Errors
-    /// See [`Error`]; 409 when the disk is another than `body` names, or knows another group.
-    pub async fn bootstrap(
-        &self,
-        admin: &str,
-        body: &Bootstrap,
-    ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, "bootstrap", body).await
-    }
-
-    /// `GET /admin/members`: the configuration as the member sees it.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn members(&self, admin: &str) -> Result<ConfigurationStatus, Error> {
-        self.call(
-            Method::GET,
-            self.admin_url(admin, "members"),
-            None::<&()>,
-            self.timeouts.read,
-        )
-        .await
-    }
-
-    /// `POST /admin/members`: adds a learner.
-    ///
-    /// # Errors
-    /// See [`Error`]; 409 when another configuration is in force, 503 when the member does not lead.
-    pub async fn add_learner(
-        &self,
-        admin: &str,
-        body: &AddLearner,
-    ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, "members", body).await
-    }
-
-    /// `POST /admin/members/{id}/promote`: makes a caught-up learner a voter.
-    ///
-    /// # Errors
-    /// See [`Error`]; 409 when another configuration is in force or the learner has not caught up.
-    pub async fn promote(
-        &self,
-        admin: &str,
-        id: &str,
-        body: &ChangeMember,
-    ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, &format!("members/{id}/promote"), body)
+    /// See [`Error`]; what a member refuses a request for stands with the request.
+    pub async fn ask(&self, admin: &str, request: &MemberRequest) -> Result<Value, Error> {
+        let url = format!("{}://{admin}/admin/{}", self.admin_scheme, request.path);
+        let timeout = self.timeouts.change;
+        self.call(Method::POST, url, Some(&request.body), timeout)
             .await
-    }
-
-    /// `POST /admin/members/{id}/remove`: takes a member out.
-    ///
-    /// # Errors
-    /// See [`Error`]; 409 when another configuration is in force or the quorum would be lost.
-    pub async fn remove(
-        &self,
-        admin: &str,
-        id: &str,
-        body: &ChangeMember,
-    ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, &format!("members/{id}/remove"), body)
-            .await
-    }
-
-    /// `POST /admin/leader`: hands leadership over.
-    ///
-    /// # Errors
-    /// See [`Error`]; 503 when the member does not lead or the successor did not catch up in time, 504 when it was told
-    /// to stand and did not win in time: it may yet.
-    pub async fn transfer_leader(
-        &self,
-        admin: &str,
-        body: &TransferLeader,
-    ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, "leader", body).await
-    }
-
-    /// `POST /admin/set-aside`: has a damaged member set its data aside at its next start; idempotent.
-    ///
-    /// # Errors
-    /// See [`Error`]; 409 when the member is sound, when another identity is on its disk, or without room for another.
-    pub async fn set_aside(
-        &self,
-        admin: &str,
-        body: &SetAside,
-    ) -> Result<ConfigurationStatus, Error> {
-        self.change(admin, "set-aside", body).await
-    }
-
-    async fn change<T: DeserializeOwned>(
-        &self,
-        admin: &str,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<T, Error> {
-        self.call(
-            Method::POST,
-            self.admin_url(admin, path),
-            Some(body),
-            self.timeouts.change,
-        )
-        .await
-    }
-
-    fn admin_url(&self, admin: &str, path: &str) -> String {
-        format!("{}://{admin}/admin/{path}", self.admin_scheme)
     }
 
     async fn call<T: DeserializeOwned>(

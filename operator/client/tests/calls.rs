@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_client::{Client, Error, Identity, Resolver, Timeouts};
-use quorate_wire::{Bootstrap, ChangeMember, TransferLeader};
+use quorate_wire::{Bootstrap, ChangeMember, GroupRequest, TransferLeader};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -68,14 +68,17 @@ async fn a_change_carries_its_body_to_the_resolved_address() {
         let (stream, _) = listener.accept().await.unwrap();
         answer(stream, "200 OK", EMPTY_CONFIGURATION).await
     });
-    let body = ChangeMember {
-        configuration_index: 7,
+    let request = GroupRequest::Promote {
+        id: "00000000000000aa".into(),
+        change: ChangeMember {
+            configuration_index: 7,
+        },
     };
-    let configuration = plain()
-        .promote(&format!("a-0.a-peers:{port}"), "00000000000000aa", &body)
+    let answered = plain()
+        .ask(&format!("a-0.a-peers:{port}"), &request.into())
         .await
         .unwrap();
-    assert_eq!(configuration.index, 7);
+    assert_eq!(answered["index"], 7);
     let request = server.await.unwrap();
     assert!(
         request.starts_with("POST /admin/members/00000000000000aa/promote HTTP/1.1\r\n"),
@@ -96,7 +99,10 @@ async fn problem_details_are_decoded() {
         answer(stream, "503 Service Unavailable", body).await;
     });
     let error = plain()
-        .transfer_leader(&format!("a-0.a-peers:{port}"), &TransferLeader { to: None })
+        .ask(
+            &format!("a-0.a-peers:{port}"),
+            &GroupRequest::TransferLeader(TransferLeader { to: None }).into(),
+        )
         .await
         .unwrap_err();
     assert_eq!(
@@ -178,12 +184,12 @@ async fn with_an_identity_the_admin_listener_sees_our_certificate() {
         answer(stream, "200 OK", EMPTY_CONFIGURATION).await
     });
     let client = Client::new(local("a-0.a-peers"), Some(&identity), Timeouts::default()).unwrap();
-    let body = Bootstrap {
+    let request = GroupRequest::Bootstrap(Bootstrap {
         group: 1,
         incarnation: "00000000000000aa".into(),
-    };
+    });
     client
-        .bootstrap(&format!("a-0.a-peers:{port}"), &body)
+        .ask(&format!("a-0.a-peers:{port}"), &request.into())
         .await
         .unwrap();
     assert!(server.await.unwrap().starts_with("POST /admin/bootstrap "));

@@ -198,7 +198,7 @@ fn steady(status: &Value, volatile: &[&str]) -> Value {
 mod tests {
     use super::*;
     use quorate_plan::{Answer, Observed};
-    use quorate_wire::{MemberRequest, TransferLeader};
+    use quorate_wire::MemberRequest;
     use serde_json::json;
 
     fn snapshot(resource: Value, observed: Observed) -> Snapshot {
@@ -270,7 +270,7 @@ mod tests {
     fn what_a_member_said_before_it_was_asked_is_history() {
         let mut memory = Memory::default();
         let at = |second| Timestamp::from_second(second).unwrap();
-        let request = MemberRequest::TransferLeader(TransferLeader { to: None });
+        let request = MemberRequest::new("Do", "do", &());
         let ask = Action::Ask {
             pod: "a-0".into(),
             pod_uid: "p".into(),

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use quorate_api::{ConditionType, condition, set_condition};
+use quorate_api::{ConditionType, Status, condition, set_condition};
 use quorate_plan::{
-    AnyDesired, AnyKind, Applied, Decision, Event, Object, Objects, Observed, Refused, Rejected,
+    AnyDesired, AnyKind, AnyStatus, Applied, Decision, Event, Object, Objects, Observed, Refused,
+    Rejected,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{Failure, Host, Key, Memory, Snapshot};
 
@@ -70,11 +71,12 @@ pub async fn reconcile<H: Host>(
         lasting.extend(decision.events.iter().cloned().chain(refused));
     }
     memory.lasts(lasting);
-    let status = match &done {
-        Ok(applied) => desired.status(&decision, applied),
-        Err(failure) => blame(decision.status, &seen.resource, failure, host.now()),
-    };
-    report(host, memory, &seen.resource, status, kind.volatile()).await?;
+    let mut status = decision.status;
+    match &done {
+        Ok(applied) => desired.finish(applied, status.common()),
+        Err(failure) => blame(status.common(), &seen.resource, failure, host.now()),
+    }
+    report(host, memory, &seen.resource, &*status, kind.volatile()).await?;
     done?;
     Ok(Round::Done {
         requeue_after: decision.requeue_after,
@@ -91,7 +93,7 @@ async fn carry_out<H: Host>(
     host: &mut H,
     memory: &mut Memory,
     desired: &dyn AnyDesired,
-    decision: &Decision,
+    decision: &Decision<Box<dyn AnyStatus>>,
     observed: Observed,
 ) -> Result<Objects<Applied>, Failure> {
     let applied = apply(host, memory, desired, decision, observed).await?;
@@ -104,28 +106,28 @@ async fn carry_out<H: Host>(
 }
 
 /// Says in the status what only a person can mend; other failures pass.
-fn blame(mut status: Value, resource: &Value, failure: &Failure, now: Timestamp) -> Value {
+fn blame(status: &mut Status, resource: &Value, failure: &Failure, now: Timestamp) {
     if matches!(failure, Failure::Refused(_)) {
-        return status;
+        return;
     }
     let Some(Event {
         reason, message, ..
     }) = failure.event()
     else {
-        return status;
+        return;
     };
     // In the conditions of before, so that the time of transition is theirs.
     let before = resource["status"]["conditions"].clone();
     let mut conditions = serde_json::from_value(before).unwrap_or_default();
     let generation = resource["metadata"]["generation"].as_i64();
-    let told = status["conditions"].as_array_mut().into_iter().flatten();
-    for told in told {
+    for told in &mut status.conditions {
         // What serves is Ready nevertheless; where it is not, this is why, and what a table shows.
-        let (type_, holds) = match told["type"].as_str() {
-            Some("Degraded") => (ConditionType::Degraded, true),
-            Some("Ready") if told["status"] == "False" => (ConditionType::Ready, false),
+        let (type_, holds) = match told.type_.as_str() {
+            "Degraded" => (ConditionType::Degraded, true),
+            "Ready" if told.status == "False" => (ConditionType::Ready, false),
             _ => continue,
         };
+        let now = Time(now);
         set_condition(
             &mut conditions,
             type_,
@@ -133,20 +135,22 @@ fn blame(mut status: Value, resource: &Value, failure: &Failure, now: Timestamp)
             reason,
             &message,
             generation,
-            Time(now),
+            now,
         );
-        *told = json!(condition(&conditions, type_));
+        if let Some(blamed) = condition(&conditions, type_) {
+            told.clone_from(blamed);
+        }
     }
-    status
 }
 
 async fn report<H: Host>(
     host: &mut H,
     memory: &mut Memory,
     resource: &Value,
-    status: Value,
+    status: &dyn AnyStatus,
     volatile: &[&str],
 ) -> Result<(), Failure> {
+    let status = status.json();
     if memory.worth_writing(resource, &status, volatile, host.now()) {
         let version = host.write_status(status).await?;
         memory.status_written(version, host.now());
@@ -159,7 +163,7 @@ async fn apply<H: Host>(
     host: &mut H,
     memory: &mut Memory,
     desired: &dyn AnyDesired,
-    decision: &Decision,
+    decision: &Decision<Box<dyn AnyStatus>>,
     observed: Observed,
 ) -> Result<Objects<Applied>, Failure> {
     let Some(stage) = &decision.stage else {
@@ -205,7 +209,7 @@ async fn reject<H: Host>(
     if let Rejected::Invalid(faults) = rejected
         && let Some(status) = kind.invalid(&seen.resource, &faults, &seen.observed, host.now())
     {
-        report(host, memory, &seen.resource, status, kind.volatile()).await?;
+        report(host, memory, &seen.resource, &*status, kind.volatile()).await?;
     }
     Ok(Round::Rejected(words))
 }
@@ -218,7 +222,8 @@ mod tests {
 
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-    use quorate_plan::{Action, Env, Invalid, Names, Prepared, Stage, kinds};
+    use quorate_plan::{Action, Env, Invalid, KindNames, Names, Prepared, Refusal, Stage, kinds};
+    use serde_json::json;
 
     use super::*;
 
@@ -239,8 +244,42 @@ mod tests {
             Ok(Box::new(self.clone()))
         }
 
-        fn invalid(&self, _: &Value, _: &[Invalid], _: &Observed, _: Timestamp) -> Option<Value> {
+        fn marks(&self) -> KindNames {
+            kinds()[0].marks()
+        }
+
+        fn sets(&self, _: &str) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn binary(&self) -> &'static str {
+            kinds()[0].binary()
+        }
+
+        fn invalid(
+            &self,
+            _: &Value,
+            _: &[Invalid],
+            _: &Observed,
+            _: Timestamp,
+        ) -> Option<Box<dyn AnyStatus>> {
             None
+        }
+
+        fn certificates(&self, _: &Value) -> Option<String> {
+            None
+        }
+
+        fn unlearned(&self, status: &Value) -> Value {
+            status.clone()
+        }
+
+        fn refusals(&self) -> &'static [Refusal] {
+            &[]
+        }
+
+        fn requests(&self) -> &'static [&'static str] {
+            &[]
         }
 
         fn unchangeable(&self, _: &Value, _: &Value) -> Result<(), Vec<Invalid>> {
@@ -261,7 +300,7 @@ mod tests {
             &self.0
         }
 
-        fn decide(&self, _: &Observed, _: Timestamp) -> Decision {
+        fn decide(&self, _: &Observed, _: Timestamp) -> Decision<Box<dyn AnyStatus>> {
             Decision {
                 stage: None,
                 actions: vec![Action::DeletePod {
@@ -274,7 +313,7 @@ mod tests {
                     reason: "Repairing",
                     message: String::new(),
                 }],
-                status: Value::Null,
+                status: Box::new(Status::default()),
                 requeue_after: Duration::ZERO,
             }
         }
@@ -283,9 +322,7 @@ mod tests {
             Objects::prepared(Vec::new())
         }
 
-        fn status(&self, _: &Decision, _: &Objects<Applied>) -> Value {
-            Value::Null
-        }
+        fn finish(&self, _: &Objects<Applied>, _: &mut Status) {}
     }
 
     /// What it was asked to do, in order; acts come to this.

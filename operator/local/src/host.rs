@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use quorate_client::{Client, Identity, Resolver, Timeouts};
 use quorate_engine::{Failure, Host, Key, Snapshot};
 use quorate_plan::{
-    Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address, co_owner_reference,
+    APP, Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address, co_owner_reference,
     is_pod_of, owner_reference,
 };
 use quorate_wire::MemberRequest;
@@ -29,6 +29,8 @@ pub(crate) struct LocalHost {
     seen: Option<(ObjectKey, Value)>,
     /// uid and resourceVersion of the StatefulSets as they were observed last.
     sets: BTreeMap<String, (Value, Value)>,
+    /// The Secret with the members' certificates.
+    certificates: Option<String>,
     /// The client for the certificates that it was made with.
     client: Option<(Option<Identity>, Client)>,
 }
@@ -50,6 +52,7 @@ impl LocalHost {
             node: Arc::clone(node),
             seen: None,
             sets: BTreeMap::new(),
+            certificates: None,
             client: None,
         }
     }
@@ -66,7 +69,7 @@ impl LocalHost {
         ))
     }
 
-    fn members_of(&self, namespace: &str, uid: &str, name: &str) -> Observed {
+    fn members_of(&self, app: &str, namespace: &str, uid: &str, name: &str) -> Observed {
         let store = &self.node.store;
         let owned = |plural: &str, uid: &str| -> Vec<Value> {
             store
@@ -98,7 +101,10 @@ impl LocalHost {
             pods,
             claims: named(
                 claims
-                    .filter(|claim| claim["metadata"]["labels"][INSTANCE] == name)
+                    .filter(|claim| {
+                        let labels = &claim["metadata"]["labels"];
+                        labels[APP] == app && labels[INSTANCE] == name
+                    })
                     .collect(),
             ),
             objects: others
@@ -112,8 +118,8 @@ impl LocalHost {
 
     /// The client of the members' admin listeners, with the certificates of the resource's Secret as it is now.
     fn client(&mut self) -> Result<Client, Failure> {
-        let (key, resource, _) = self.resource()?;
-        let identity = match resource["spec"]["tls"]["secretName"].as_str() {
+        let (key, _, _) = self.resource()?;
+        let identity = match &self.certificates {
             None => None,
             Some(name) => Some(self.identity(&key.namespace, name)?),
         };
@@ -125,7 +131,7 @@ impl LocalHost {
         let hosts = Arc::clone(&self.node.hosts);
         let resolver = Resolver::table(move |name| hosts.lookup(name).map(IpAddr::V4));
         let client = Client::new(resolver, identity.as_ref(), Timeouts::default())
-            .map_err(|error| Failure::Unavailable(format!("spec.tls.secretName: {error}")))?;
+            .map_err(|error| Failure::Unavailable(format!("the certificates: {error}")))?;
         self.client = Some((identity, client.clone()));
         Ok(client)
     }
@@ -135,7 +141,7 @@ impl LocalHost {
         let mut data = secret
             .ok_or_else(|| {
                 Failure::Unavailable(format!(
-                    "spec.tls.secretName: there is no Secret `{name}`; apply it"
+                    "there is no Secret `{name}` with the certificates; apply it"
                 ))
             })?
             .data
@@ -194,7 +200,7 @@ impl Host for LocalHost {
             return Ok(None);
         };
         let uid = resource["metadata"]["uid"].as_str().unwrap_or_default();
-        let observed = self.members_of(&key.namespace, uid, &key.name);
+        let observed = self.members_of(kind.marks().app, &key.namespace, uid, &key.name);
         let version = |set: &Option<String>| json!(set);
         self.sets = observed
             .stateful_sets
@@ -209,6 +215,7 @@ impl Host for LocalHost {
                 )
             })
             .collect();
+        self.certificates = kind.certificates(&resource);
         self.seen = Some((key, resource.clone()));
         Ok(Some(Snapshot { resource, observed }))
     }

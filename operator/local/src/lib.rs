@@ -32,6 +32,7 @@ mod store;
 mod supervisor;
 mod up;
 
+pub use quorate_wire::SummaryPair;
 pub use admission::{Applied, sort_of};
 pub use control::{Control, ControlError};
 pub use images::{ImageError, Images};

@@ -101,6 +101,18 @@ impl ResourceType {
             .unwrap_or_default()
     }
 
+    /// The Secret that a custom resource names for the certificates of its members.
+    #[must_use]
+    pub fn certificates(&self, resource: &Value) -> Option<String> {
+        self.custom?.certificates(resource)
+    }
+
+    /// A custom resource's status without what only somebody who looked can know.
+    pub(crate) fn unlearned(&self, status: &Value) -> Value {
+        self.custom
+            .map_or_else(|| status.clone(), |kind| kind.unlearned(status))
+    }
+
     /// Fills in the defaults of a custom resource's schema, as an API server does.
     pub(crate) fn fill_defaults(&self, object: &mut Value) {
         let Some(kind) = self.custom else { return };

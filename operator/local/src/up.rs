@@ -149,8 +149,10 @@ fn unlearn(node: &Node) -> Result<(), StoreError> {
     for (sort, resource) in node.resources() {
         let key = ObjectKey::of(&sort.plural, &resource)?;
         node.store.edit(&key, None, None, |resource| {
+            if resource["status"].is_object() {
+                resource["status"] = sort.unlearned(&resource["status"]);
+            }
             if let Some(status) = resource["status"].as_object_mut() {
-                status.remove("leader");
                 let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
                 for condition in conditions.into_iter().flatten() {
                     condition["status"] = json!("Unknown");

@@ -20,14 +20,23 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use quorate_engine::Key;
-use quorate_plan::{AnyKind, INSTANCE, Object};
+use quorate_plan::{APP, AnyKind, INSTANCE, Object};
 use serde::de::DeserializeOwned;
 
 /// What everything that we made has; claims and pods too.
 const OURS: &str = "app.kubernetes.io/managed-by=quorate";
 
-/// Names of resources of which something changed.
-pub(crate) type Touched = SelectAll<Pin<Box<dyn Stream<Item = Key> + Send>>>;
+/// Whose something is, by its labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner {
+    /// The kind, as `raft-cluster`.
+    pub app: String,
+    /// The resource: those of another kind may be called the same.
+    pub resource: Key,
+}
+
+/// Resources of which something changed.
+pub(crate) type Touched = SelectAll<Pin<Box<dyn Stream<Item = Owner> + Send>>>;
 
 /// The caches of what resources own.
 #[derive(Clone, Debug)]
@@ -87,8 +96,8 @@ impl Caches {
         }
     }
 
-    /// Everything in the namespace that belongs to the instance of this name, but for StatefulSets.
-    pub fn objects(&self, key: &Key) -> Vec<Object> {
+    /// Everything that belongs to a resource, but for StatefulSets.
+    pub fn objects(&self, key: &Owner) -> Vec<Object> {
         let service_accounts = self.service_accounts.of(key).map(Object::ServiceAccount);
         let config_maps = self.config_maps.of(key).map(Object::ConfigMap);
         let services = self.services.of(key).map(Object::Service);
@@ -121,21 +130,21 @@ where
         self.store.get(&at).map(Arc::unwrap_or_clone)
     }
 
-    /// The objects of an instance.
-    pub fn of(&self, instance: &Key) -> impl Iterator<Item = K> {
+    /// The objects of a resource.
+    pub fn of(&self, instance: &Owner) -> impl Iterator<Item = K> {
         let names: Vec<_> = self
             .names()
             .range((instance.clone(), String::new())..)
             .take_while(|(key, _)| key == instance)
             .map(|(_, name)| name.clone())
             .collect();
-        let namespace = instance.namespace.clone();
+        let namespace = instance.resource.namespace.clone();
         let found = names.into_iter().filter_map(move |name| {
             let namespace = namespace.clone();
             self.get(&Key { namespace, name })
         });
         // One that was given to another instance stays in the index of the first until the next list.
-        found.filter(|object| key_of(object).as_ref() == Some(instance))
+        found.filter(|object| owner_of(object).as_ref() == Some(instance))
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
@@ -166,18 +175,22 @@ where
     }
 }
 
-/// Instances, each with the name of an object of its.
-type Names = BTreeSet<(Key, String)>;
+/// Resources, each with the name of an object of its.
+type Names = BTreeSet<(Owner, String)>;
 
-fn entry<K: Resource>(object: &K) -> Option<(Key, String)> {
-    key_of(object).zip(object.meta().name.clone())
+fn entry<K: Resource>(object: &K) -> Option<(Owner, String)> {
+    owner_of(object).zip(object.meta().name.clone())
 }
 
 /// The resource that an object was made for, by its labels.
-fn key_of<K: Resource>(object: &K) -> Option<Key> {
-    Some(Key {
-        namespace: object.meta().namespace.clone()?,
-        name: object.meta().labels.as_ref()?.get(INSTANCE)?.clone(),
+fn owner_of<K: Resource>(object: &K) -> Option<Owner> {
+    let labels = object.meta().labels.as_ref()?;
+    Some(Owner {
+        app: labels.get(APP)?.clone(),
+        resource: Key {
+            namespace: object.meta().namespace.clone()?,
+            name: labels.get(INSTANCE)?.clone(),
+        },
     })
 }
 
@@ -214,7 +227,7 @@ where
     let config = watcher::Config::default().labels(OURS);
     let watched = watch(api, config, writer, trim, move |event| index.index(event));
     touched.push(Box::pin(
-        watched.filter_map(|object| future::ready(key_of(&object))),
+        watched.filter_map(|object| future::ready(owner_of(&object))),
     ));
     cache
 }
@@ -290,16 +303,18 @@ mod tests {
     use super::*;
 
     fn pod(name: &str, instance: &str) -> Pod {
-        let labels = json!({ INSTANCE: instance });
+        let labels = json!({ APP: "app", INSTANCE: instance });
         let metadata = json!({ "namespace": "a", "name": name, "labels": labels });
         serde_json::from_value(json!({ "metadata": metadata })).unwrap()
     }
 
-    fn key(name: &str) -> Key {
-        Key {
+    fn owner(app: &str, name: &str) -> Owner {
+        let resource = Key {
             namespace: "a".into(),
             name: name.into(),
-        }
+        };
+        let app = app.into();
+        Owner { app, resource }
     }
 
     #[test]
@@ -314,7 +329,7 @@ mod tests {
             cache.index(&event);
         };
         let of = |instance| {
-            let instance = key(instance);
+            let instance = owner("app", instance);
             let names = cache.of(&instance).map(|pod: Pod| pod.metadata.name);
             names.flatten().collect::<Vec<_>>()
         };
@@ -327,6 +342,8 @@ mod tests {
             (of("x"), of("y")),
             (vec!["x-0".into(), "x-1".into()], vec!["y-0".into()])
         );
+        let of_another_kind = cache.of(&owner("other", "x")).count();
+        assert_eq!(of_another_kind, 0, "two kinds may call theirs the same");
         see(Event::Delete(pod("x-0", "x")));
         see(Event::Apply(pod("y-0", "x")));
         assert_eq!(

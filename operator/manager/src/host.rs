@@ -17,7 +17,7 @@ use quorate_wire::MemberRequest;
 use serde_json::{Value, json};
 
 use crate::apply::failure;
-use crate::caches::Caches;
+use crate::caches::{Caches, Owner};
 use crate::denials::Denials;
 use crate::events::Reporter;
 use crate::ledger::{Ledger, Task, belongs};
@@ -55,6 +55,8 @@ pub(crate) struct KubeHost {
 struct Seen {
     key: Key,
     resource: Value,
+    /// The Secret with the members' certificates.
+    certificates: Option<String>,
     stateful_sets: BTreeMap<String, StatefulSet>,
     pods: BTreeMap<String, Pod>,
     claims: BTreeMap<String, PersistentVolumeClaim>,
@@ -177,11 +179,11 @@ impl KubeHost {
     /// that pod.
     async fn waited_for(
         &self,
-        resource: &Value,
+        certificates: Option<&str>,
         key: &Key,
         pods: &BTreeMap<String, Pod>,
     ) -> Option<String> {
-        let name = resource["spec"]["tls"]["secretName"].as_str()?;
+        let name = certificates?;
         let waits = |pod: &Pod| {
             let status = pod.status.as_ref();
             status.is_none_or(|status| status.pod_ip.is_none())
@@ -203,7 +205,7 @@ impl KubeHost {
             .filter(|pod| pod.metadata.uid.as_deref() == Some(uid))
             .cloned()
             .ok_or_else(|| Failure::Conflict(format!("pod {name}")))?;
-        let identity = match seen.resource["spec"]["tls"]["secretName"].as_str() {
+        let identity = match &seen.certificates {
             None => None,
             Some(secret) => Some(identity(&self.api::<Secret>()?, secret).await?),
         };
@@ -242,7 +244,11 @@ impl Host for KubeHost {
         Timestamp::now()
     }
 
-    async fn observe(&mut self, _: &dyn AnyKind, key: &Key) -> Result<Option<Snapshot>, Failure> {
+    async fn observe(
+        &mut self,
+        kind: &dyn AnyKind,
+        key: &Key,
+    ) -> Result<Option<Snapshot>, Failure> {
         let at = ObjectRef::new_with(&key.name, self.resource.clone()).within(&key.namespace);
         let Some(found) = self.resources.get(&at) else {
             return Ok(None);
@@ -255,19 +261,24 @@ impl Host for KubeHost {
         let uid = found.metadata.uid.clone().unwrap_or_default();
 
         let caches = &self.around.caches;
+        let owner = Owner {
+            app: kind.marks().app.to_owned(),
+            resource: key.clone(),
+        };
         let stateful_sets = named(
             caches
                 .stateful_sets
-                .of(key)
+                .of(&owner)
                 .filter(|set| belongs(&set.metadata, &uid)),
         );
-        let pods = caches.pods.of(key);
+        let pods = caches.pods.of(&owner);
         let pods = named(pods.filter(|pod| is_pod_of(pod, &uid, &stateful_sets)));
-        let claims = named(caches.claims.of(key));
-        let mut objects = caches.objects(key);
+        let claims = named(caches.claims.of(&owner));
+        let mut objects = caches.objects(&owner);
         objects.retain(|object| belongs(object.metadata(), &uid));
         let members = self.around.members.of(&pods).await;
-        let secret = self.waited_for(&resource, key, &pods).await;
+        let certificates = kind.certificates(&resource);
+        let secret = self.waited_for(certificates.as_deref(), key, &pods).await;
         let denials = self
             .denials
             .of(&self.around.client, key, &stateful_sets, &pods)
@@ -276,6 +287,7 @@ impl Host for KubeHost {
         self.seen = Some(Seen {
             key: key.clone(),
             resource: resource.clone(),
+            certificates,
             stateful_sets: stateful_sets.clone(),
             pods: pods.clone(),
             claims: claims.clone(),

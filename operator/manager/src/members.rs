@@ -98,7 +98,7 @@ impl Admin {
             addresses.get(name).copied()
         });
         let client = Client::new(resolver, identity.as_ref(), Timeouts::default())
-            .map_err(|error| Failure::Unavailable(format!("spec.tls.secretName: {error}")))?;
+            .map_err(|error| Failure::Unavailable(format!("the certificates: {error}")))?;
         self.client = Some((identity, client.clone()));
         Ok(client)
     }
@@ -113,7 +113,7 @@ pub(crate) async fn identity(secrets: &Api<Secret>, name: &str) -> Result<Identi
     let mut data = secret
         .ok_or_else(|| {
             Failure::Unavailable(format!(
-                "spec.tls.secretName: there is no Secret `{name}`; apply it"
+                "there is no Secret `{name}` with the certificates; apply it"
             ))
         })?
         .data

@@ -149,10 +149,10 @@ async fn work(
         metrics: metrics.clone(),
         env: settings.env(),
     });
-    let mut queues = Vec::new();
+    let mut queues = BTreeMap::new();
     let works = kinds().iter().map(|kind| {
         let (queue, names) = mpsc::channel(QUEUE);
-        queues.push(queue);
+        queues.insert(kind.marks().app, queue);
         let (store, resource, changed) = resources(&client, namespace, *kind);
         let names = stream::unfold(names, |mut names| async {
             Some((names.recv().await?, names))
@@ -183,12 +183,12 @@ async fn work(
     Ok(())
 }
 
-/// Tells every kind the names of the resources of which an object changed: each looks for its own.
-async fn spread(mut touched: Touched, queues: Vec<mpsc::Sender<Key>>) {
-    while let Some(key) = touched.next().await {
-        for queue in &queues {
+/// Tells each kind which of its resources had an object that changed.
+async fn spread(mut touched: Touched, queues: BTreeMap<&'static str, mpsc::Sender<Key>>) {
+    while let Some(owner) = touched.next().await {
+        if let Some(queue) = queues.get(owner.app.as_str()) {
             // A queue whose reader is gone has stopped.
-            let _ = queue.send(key.clone()).await;
+            let _ = queue.send(owner.resource).await;
         }
     }
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use quorate_wire::MemberRequest;
 use serde::Serialize;
 
+use crate::pool::Member;
+
 /// One effect on the world beside the application of objects and the writing of status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Action {
@@ -72,6 +74,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// A request to a member, if it has a pod.
+    pub(crate) fn ask(pod: &str, member: &Member<'_>, request: MemberRequest) -> Option<Self> {
+        Some(Action::Ask {
+            pod: pod.to_owned(),
+            pod_uid: member.pod?.metadata.uid.clone()?,
+            request,
+        })
+    }
+
     /// A stable name, for events, metric labels and counters.
     pub fn name(&self) -> &'static str {
         match self {
@@ -81,23 +92,17 @@ impl Action {
             Action::OrphanSet { .. } => "OrphanSet",
             Action::DeleteClaim { .. } => "DeleteClaim",
             Action::DeletePod { .. } => "DeletePod",
-            Action::Ask { request, .. } => request.name(),
+            Action::Ask { request, .. } => request.name,
         }
     }
 
-    /// Every name that [`Action::name`] can give.
-    pub const NAMES: [&'static str; 12] = [
+    /// The names that [`Action::name`] can give, but for those of requests to members.
+    pub const NAMES: [&'static str; 6] = [
         "MarkClaim",
         "GrowClaim",
         "OwnPod",
         "OrphanSet",
         "DeleteClaim",
         "DeletePod",
-        "Bootstrap",
-        "AddLearner",
-        "Promote",
-        "Remove",
-        "TransferLeader",
-        "SetAside",
     ];
 }

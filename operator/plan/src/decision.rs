@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::digest::short;
 use crate::{Action, Refusal, Stage};
 
 /// What to do now, and what to say about it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
+#[derive(Clone, Debug)]
+pub struct Decision<S> {
     /// The objects to apply, as a stage for `build`; none to leave every object as it is (paused, deleted, or the
     /// caches are behind).
     pub stage: Option<Stage>,
@@ -22,7 +21,7 @@ pub struct Decision {
     /// What happened, for people.
     pub events: Vec<Event>,
     /// The kind's status as far as the observation tells it; what the applied objects say is added to it later.
-    pub status: Value,
+    pub status: S,
     /// When to look again if nothing happens before.
     pub requeue_after: Duration,
 }
@@ -70,5 +69,19 @@ impl Event {
             digest.update([0]);
         }
         format!("{about}.{}", short(digest))
+    }
+}
+
+impl<S> Decision<S> {
+    /// The same with the status made something else.
+    pub fn map<T>(self, status: impl FnOnce(S) -> T) -> Decision<T> {
+        Decision {
+            stage: self.stage,
+            actions: self.actions,
+            refusals: self.refusals,
+            events: self.events,
+            status: status(self.status),
+            requeue_after: self.requeue_after,
+        }
     }
 }

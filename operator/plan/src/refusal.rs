@@ -33,11 +33,15 @@ pub enum Refusal {
     UpgradeFirst,
     /// The member says what a restart would interrupt.
     RestartBlocked,
+    /// Others of the pool do not serve.
+    MembersMissing,
+    /// A kind's own, by its name.
+    Own(&'static str),
 }
 
 impl Refusal {
-    /// Every refusal there is.
-    pub const ALL: [Refusal; 14] = [
+    /// Those of a pool whose members form a group.
+    pub const OF_GROUPS: [Refusal; 14] = [
         Refusal::CachesBehind,
         Refusal::Paused,
         Refusal::ForeignClaim,
@@ -52,6 +56,18 @@ impl Refusal {
         Refusal::PreviousNotReady,
         Refusal::UpgradeFirst,
         Refusal::RestartBlocked,
+    ];
+
+    /// Those of a pool of members that are independent of each other.
+    pub const OF_POOLS: [Refusal; 8] = [
+        Refusal::CachesBehind,
+        Refusal::Paused,
+        Refusal::ForeignClaim,
+        Refusal::RepairFirst,
+        Refusal::PreviousNotReady,
+        Refusal::UpgradeFirst,
+        Refusal::RestartBlocked,
+        Refusal::MembersMissing,
     ];
 
     /// The name in CamelCase.
@@ -71,6 +87,8 @@ impl Refusal {
             Refusal::PreviousNotReady => "PreviousNotReady",
             Refusal::UpgradeFirst => "UpgradeFirst",
             Refusal::RestartBlocked => "RestartBlocked",
+            Refusal::MembersMissing => "MembersMissing",
+            Refusal::Own(name) => name,
         }
     }
 
@@ -91,7 +109,9 @@ impl Refusal {
             | Refusal::RepairFirst
             | Refusal::PreviousNotReady
             | Refusal::UpgradeFirst
-            | Refusal::RestartBlocked => false,
+            | Refusal::RestartBlocked
+            | Refusal::MembersMissing
+            | Refusal::Own(_) => false,
         }
     }
 }

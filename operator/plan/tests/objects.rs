@@ -5,8 +5,8 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_api::cases::{By, Case};
 use quorate_api::{RaftCluster, RaftClusterSpec, Release};
-use quorate_plan::raft_cluster::{POOL, ValidRaftCluster, build, unchangeable, validate};
-use quorate_plan::{Env, Object, PoolStage, Stage, Template};
+use quorate_plan::raft_cluster::{POOL, RaftClusters, unchangeable, validate};
+use quorate_plan::{Desired, Env, Object, PoolStage, Stage, Template};
 use serde_json::{Value, json};
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
@@ -26,12 +26,12 @@ fn read(yaml: &str) -> RaftCluster {
     resource
 }
 
-fn valid(spec: Value) -> ValidRaftCluster {
+fn valid(spec: Value) -> Desired<RaftClusters> {
     let resource = json!({
         "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster",
         "metadata": { "name": "demo", "namespace": "default", "uid": UID }, "spec": spec,
     });
-    validate(&serde_json::from_value(resource).unwrap(), &env()).unwrap()
+    Desired::of(serde_json::from_value(resource).unwrap(), &env()).unwrap()
 }
 
 fn pool(replicas: i32, partition: i32) -> PoolStage {
@@ -45,12 +45,13 @@ fn pool(replicas: i32, partition: i32) -> PoolStage {
 
 fn stage(pool: PoolStage) -> Stage {
     Stage {
-        pools: [(POOL.to_owned(), pool)].into(),
+        pools: [(POOL.name.to_owned(), pool)].into(),
     }
 }
 
-fn stateful_set(valid: &ValidRaftCluster, pool: PoolStage) -> StatefulSet {
-    let set = build(valid, &stage(pool), &env())
+fn stateful_set(valid: &Desired<RaftClusters>, pool: PoolStage) -> StatefulSet {
+    let set = valid
+        .build(&stage(pool))
         .into_iter()
         .find_map(|object| match object {
             Object::StatefulSet(set) => Some(set),
@@ -59,7 +60,7 @@ fn stateful_set(valid: &ValidRaftCluster, pool: PoolStage) -> StatefulSet {
     set.unwrap()
 }
 
-fn template(valid: &ValidRaftCluster, pool: PoolStage) -> String {
+fn template(valid: &Desired<RaftClusters>, pool: PoolStage) -> String {
     serde_json::to_string(&stateful_set(valid, pool).spec.unwrap().template).unwrap()
 }
 
@@ -73,8 +74,12 @@ fn documents(objects: &[Object]) -> String {
 
 fn golden(name: &str, yaml: &str) {
     let resource = read(yaml);
-    let valid = validate(&resource, &env()).unwrap();
-    let objects = build(&valid, &stage(pool(resource.spec.members, 0)), &env());
+    let members = resource.spec.members;
+    let desired = Desired::<RaftClusters>::of(resource, &env()).unwrap();
+    let objects: Vec<_> = desired
+        .build(&stage(pool(members, 0)))
+        .into_iter()
+        .collect();
     let settings = {
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path("golden");
@@ -196,9 +201,9 @@ fn every_fault_is_told_at_once() {
         [
             "metadata.name",
             "metadata.uid",
-            "spec.members",
             "spec.storage.size",
-            "spec.podOverrides.spec.hostNetwork"
+            "spec.podOverrides.spec.hostNetwork",
+            "spec.members",
         ]
     );
 }
@@ -361,7 +366,10 @@ fn claim_templates_never_change_on_a_living_set() {
 
 #[test]
 fn objects_come_in_the_order_of_application_and_belong_to_the_resource() {
-    let objects = build(&valid(json!({})), &stage(pool(3, 0)), &env());
+    let objects: Vec<_> = valid(json!({}))
+        .build(&stage(pool(3, 0)))
+        .into_iter()
+        .collect();
     let names: Vec<_> = objects
         .iter()
         .map(|object| format!("{} {}", object.kind(), object.name()))
@@ -369,13 +377,13 @@ fn objects_come_in_the_order_of_application_and_belong_to_the_resource() {
     assert_eq!(
         names,
         [
-            "ServiceAccount demo",
-            "ConfigMap demo-config",
-            "Service demo-peers",
-            "Service demo-client",
-            "NetworkPolicy demo",
-            "PodDisruptionBudget demo",
-            "StatefulSet demo",
+            "ServiceAccount demo-rcl",
+            "ConfigMap demo-rcl-config",
+            "Service demo-rcl-peers",
+            "Service demo-rcl-client",
+            "NetworkPolicy demo-rcl",
+            "PodDisruptionBudget demo-rcl",
+            "StatefulSet demo-rcl",
         ]
     );
     for object in &objects {
@@ -391,11 +399,9 @@ fn objects_come_in_the_order_of_application_and_belong_to_the_resource() {
 
 #[test]
 fn an_operator_outside_leaves_the_admin_listener_to_certificates() {
-    let outside = Env {
-        operator_namespace: None,
-        ..env()
-    };
-    let objects = build(&valid(json!({})), &stage(pool(3, 0)), &outside);
+    let mut desired = valid(json!({}));
+    desired.env.operator_namespace = None;
+    let objects = desired.build(&stage(pool(3, 0)));
     let rules = objects.iter().find_map(|object| match object {
         Object::NetworkPolicy(policy) => policy.spec.as_ref()?.ingress.clone(),
         _ => None,

@@ -5,10 +5,14 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod admin;
-mod status;
+mod group;
+mod member;
+mod membership;
+mod request;
 #[cfg(test)]
 mod tests;
 
-pub use admin::*;
-pub use status::*;
+pub use group::*;
+pub use member::*;
+pub use membership::*;
+pub use request::*;

@@ -26,6 +26,8 @@ fn status() -> MemberStatus {
             code: "Leader".into(),
             message: "words".into(),
         }],
+        summary: Vec::new(),
+        own: None,
         groups: vec![GroupStatus {
             group: 1,
             role: Role::PreCandidate,

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use quorate_plan::{Action, Refusal};
+use quorate_plan::Action;
 
 /// How often each thing happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters(BTreeMap<&'static str, u64>);
 
-/// Beside every action and every refusal.
+/// Beside every action, every request and every refusal of the kind.
 const OTHERS: [&str; 34] = [
     "Apply",
     "WriteStatus",
@@ -71,8 +71,11 @@ impl Counters {
 
     /// Everything that a long run must have reached and this one did not.
     pub fn missing(&self) -> Vec<&'static str> {
-        let refusals = Refusal::ALL.iter().map(|refusal| refusal.name());
-        let all = Action::NAMES.into_iter().chain(refusals).chain(OTHERS);
+        let kind = super::kind();
+        let refusals = kind.refusals().iter().map(|refusal| refusal.name());
+        let requests = kind.requests().iter().copied();
+        let acts = Action::NAMES.into_iter().chain(requests);
+        let all = acts.chain(refusals).chain(OTHERS);
         all.filter(|what| !self.0.contains_key(what)).collect()
     }
 }

@@ -6,7 +6,7 @@ use quorate_model::revision_of;
 use quorate_wire::Part;
 use serde_json::Value;
 
-use super::NAME;
+use super::SET;
 use super::nodes::text;
 use super::world::World;
 
@@ -24,7 +24,7 @@ impl World {
             ));
         }
         for ordinal in 0..wanted {
-            let pod = format!("{NAME}-{ordinal}");
+            let pod = format!("{}-{ordinal}", *SET);
             let Some(disk) = self.nodes.disk_of(&pod) else {
                 return Some(format!("{pod} does not run"));
             };

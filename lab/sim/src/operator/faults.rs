@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodStatus;
-use quorate_plan::raft_cluster::INCARNATION;
+use quorate_plan::INCARNATION;
 use quorate_wire::MemberState;
 use serde_json::Value;
 
-use super::NAME;
+use super::SET;
 use super::group::Id;
 use super::nodes::{Ailments, BROKEN, text, timestamp};
 use super::world::World;
@@ -331,7 +331,7 @@ impl World {
         };
         let name = match self.rng.i32(0..9) {
             8 => "stranger".to_owned(),
-            ordinal => format!("{NAME}-{ordinal}"),
+            ordinal => format!("{}-{ordinal}", *SET),
         };
         let id = self.rng.u64(..);
         if self.group.add_learner(leader, index, id, &name).is_ok() {

@@ -83,7 +83,7 @@ impl<'w> SimHost<'w> {
                 let sets = set.filter(|set| is_ours(&set.metadata));
                 let stateful_sets = sets
                     .into_iter()
-                    .map(|set| (super::NAME.to_owned(), set))
+                    .map(|set| (super::SET.clone(), set))
                     .collect();
                 let pods = world.api.pods.iter();
                 let pods = pods.filter(|(_, pod)| is_pod_of(pod, uid, &stateful_sets));
@@ -148,7 +148,7 @@ impl<'w> SimHost<'w> {
         };
         self.resource_version = text_at("/metadata/resourceVersion");
         self.resource_uid = text_at("/metadata/uid");
-        let set = seen.observed.stateful_sets.get(super::NAME);
+        let set = seen.observed.stateful_sets.get(&*super::SET);
         self.set = set.and_then(|set| {
             Some((
                 set.metadata.uid.clone()?,

@@ -8,10 +8,10 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use quorate_model::{is_terminating, ordinal, pod_name, revision_of};
 use quorate_plan::OWNER_UID;
-use quorate_plan::raft_cluster::{GROUP_MARK, INCARNATION};
+use quorate_plan::{GROUP_MARK, INCARNATION};
 use quorate_wire::{MemberState, Part};
 
-use super::NAME;
+use super::SET;
 use super::api::Api;
 use super::group::{Configuration, Group, Id, Seat};
 use super::nodes::{Disk, Nodes, text};
@@ -97,7 +97,7 @@ impl Scene<'_> {
 
     /// The identities on the disks of such pods.
     fn ids(&self, ordinals: std::ops::Range<i32>, is: impl Fn(&Pod) -> bool) -> BTreeSet<Id> {
-        let pods = ordinals.map(|ordinal| pod_name(NAME, ordinal));
+        let pods = ordinals.map(|ordinal| pod_name(&SET, ordinal));
         let pods = pods.filter(|name| self.api.pods.get(name).is_some_and(&is));
         pods.filter_map(|name| self.nodes.disk_of(&name))
             .map(|disk| disk.id)
@@ -105,7 +105,7 @@ impl Scene<'_> {
     }
 
     fn has_foreign_claim(&self, ordinal: i32) -> bool {
-        let claim = format!("data-{}", pod_name(NAME, ordinal));
+        let claim = format!("data-{}", pod_name(&SET, ordinal));
         let labels = self
             .api
             .claims
@@ -254,7 +254,7 @@ impl Judge {
             if scene.has_foreign_claim(ordinal) {
                 return Err(format!(
                     "{} is put on the disk of an earlier resource",
-                    pod_name(NAME, ordinal)
+                    pod_name(&SET, ordinal)
                 ));
             }
         }
@@ -325,7 +325,7 @@ impl Judge {
         };
         let (now, base) = (scene.healthy(), &self.healthy_at_read);
         for seat in configuration.voters() {
-            let above = ordinal(NAME, &seat.name)
+            let above = ordinal(&SET, &seat.name)
                 .is_some_and(|ordinal| ordinal > from && ordinal < replicas);
             if above && !now.contains(&seat.id) && !base.contains(&seat.id) {
                 return Err(format!(
@@ -359,7 +359,7 @@ impl Judge {
             .disks
             .values()
             .any(|disk| disk.id == id && disk.content == MemberState::Running);
-        let stays = ordinal(NAME, &seat.name).is_some_and(|ordinal| ordinal < self.wanted_at_read);
+        let stays = ordinal(&SET, &seat.name).is_some_and(|ordinal| ordinal < self.wanted_at_read);
         if sound && stays {
             return Err(format!(
                 "{} is removed, though its disk is sound",

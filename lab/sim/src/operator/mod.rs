@@ -13,6 +13,8 @@ mod runs;
 mod user;
 mod world;
 
+use std::sync::LazyLock;
+
 use quorate_plan::{AnyKind, kinds};
 
 pub use counters::Counters;
@@ -20,6 +22,9 @@ pub use runs::{Outcome, Report, bugs, run_seed, run_seeds};
 
 /// The resource's name.
 const NAME: &str = "a";
+
+/// Its StatefulSet's.
+static SET: LazyLock<String> = LazyLock::new(|| kind().sets(NAME).swap_remove(0));
 
 /// The kind that is simulated.
 fn kind() -> &'static dyn AnyKind {

@@ -386,7 +386,7 @@ impl Nodes {
         };
         Ok(MemberStatus {
             schema: STATUS_VERSION.into(),
-            kind: "RaftCluster".into(),
+            kind: super::kind().names().kind,
             name: pod.to_owned(),
             version: process.version.clone(),
             feature_level: 1,
@@ -408,6 +408,8 @@ impl Nodes {
                 Vec::new()
             },
             groups,
+            summary: Vec::new(),
+            own: None,
         })
     }
 }

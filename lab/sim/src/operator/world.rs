@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_engine::{Key, Memory, Round, Snapshot, reconcile};
 use quorate_model::Rules;
 use quorate_plan::Answer;
-use quorate_wire::{MemberRequest, MemberState};
+use quorate_wire::{GroupRequest, MemberRequest, MemberState};
 
 use super::api::Api;
 use super::counters::Counters;
@@ -312,8 +312,9 @@ impl World {
         let id = |text: &str| Id::from_str_radix(text, 16).unwrap_or(0);
         let refuse = |refused: super::group::Refused| format!("{refused:?}");
         self.trace(|| format!("{pod} is asked: {request:?}"));
-        match request {
-            MemberRequest::Bootstrap(bootstrap) => {
+        let request = GroupRequest::read(&request.path, &request.body);
+        match request.ok_or("there is no such request")? {
+            GroupRequest::Bootstrap(bootstrap) => {
                 if id(&bootstrap.incarnation) != disk.id {
                     return Err("another disk has come into its place".into());
                 }
@@ -331,7 +332,7 @@ impl World {
                 }
                 Ok(())
             }
-            MemberRequest::AddLearner(add) => {
+            GroupRequest::AddLearner(add) => {
                 let learner = id(&add.id);
                 let judged = |judge: &mut Judge, scene: &Scene<'_>| judge.add(scene, learner);
                 self.change(disk.id, add.configuration_index, judged, |group| {
@@ -340,8 +341,8 @@ impl World {
                         .map_err(refuse)
                 })
             }
-            MemberRequest::Promote { id: member, change } => {
-                let member = id(member);
+            GroupRequest::Promote { id: member, change } => {
+                let member = id(&member);
                 let judged = |judge: &mut Judge, scene: &Scene<'_>| judge.promote(scene, member);
                 self.change(disk.id, change.configuration_index, judged, |group| {
                     group
@@ -349,8 +350,8 @@ impl World {
                         .map_err(refuse)
                 })
             }
-            MemberRequest::Remove { id: member, change } => {
-                let member = id(member);
+            GroupRequest::Remove { id: member, change } => {
+                let member = id(&member);
                 let judged = |judge: &mut Judge, scene: &Scene<'_>| judge.remove(scene, member);
                 self.change(disk.id, change.configuration_index, judged, |group| {
                     group
@@ -358,7 +359,7 @@ impl World {
                         .map_err(refuse)
                 })
             }
-            MemberRequest::SetAside(asked) => {
+            GroupRequest::SetAside(asked) => {
                 if id(&asked.incarnation) != disk.id {
                     return Err("another disk has come into its place".into());
                 }
@@ -380,7 +381,7 @@ impl World {
                     false => Ok(()),
                 }
             }
-            MemberRequest::TransferLeader(transfer) => {
+            GroupRequest::TransferLeader(transfer) => {
                 let alive = self.nodes.alive(self.now);
                 let to = transfer.to.as_deref().map_or(0, id);
                 self.group.transfer(disk.id, to, &alive).map_err(refuse)

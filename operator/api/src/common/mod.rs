@@ -12,7 +12,9 @@ pub use logging::{LogFormat, Logging};
 pub use monitoring::Monitoring;
 pub use pods::{PodOverrides, Pods, Resources, Spread, Toleration};
 pub use service::{Service, ServiceType};
-pub use status::{ConditionType, Endpoints, Release, condition, set_condition};
+pub use status::{
+    ConditionType, Endpoints, Formation, Release, Rollout, Status, condition, set_condition,
+};
 pub use storage::{Retention, RetentionPolicy, Storage};
 pub use tls::Tls;
 

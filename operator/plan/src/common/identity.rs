@@ -9,6 +9,7 @@ use kube::core::Resource;
 use serde_json::{Value, json};
 
 use super::check::{Faults, is_dns_label};
+use crate::pool::{KindNames, PoolName};
 
 /// Label of claims and pods: the UID of the resource that they were made for. An earlier resource of the same name left
 /// the others behind.
@@ -17,16 +18,25 @@ pub const OWNER_UID: &str = "quorate.dev/owner-uid";
 /// Annotation of pods: a digest of the members' configuration file, so that a change of it is a new revision.
 pub const CONFIG_HASH: &str = "quorate.dev/config-hash";
 
-/// Label of objects: the resource's name.
+/// Label of objects: the kind of the resource, as `raft-cluster`.
+pub const APP: &str = "app.kubernetes.io/name";
+
+/// Label of objects: the resource's name. Two resources of different kinds may have the same.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
+
+/// What the StatefulSet of a pool is called.
+pub(crate) fn set_name(resource: &str, kind: KindNames, pool: PoolName) -> String {
+    let tags = [kind.tag, pool.tag].into_iter();
+    tags.filter(|tag| !tag.is_empty())
+        .fold(resource.to_owned(), |name, tag| format!("{name}-{tag}"))
+}
 
 /// The resource that objects are made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     api_version: String,
     kind: String,
-    /// The kind as a label, as `raft-cluster`.
-    app: &'static str,
+    names: KindNames,
     name: String,
     namespace: String,
     uid: String,
@@ -35,7 +45,7 @@ pub struct Identity {
 impl Identity {
     /// Checks the metadata of a resource.
     pub(crate) fn checked<K: Resource<DynamicType = ()>>(
-        app: &'static str,
+        names: KindNames,
         meta: &ObjectMeta,
         faults: &mut Faults,
     ) -> Self {
@@ -56,14 +66,19 @@ impl Identity {
         Self {
             api_version: K::api_version(&()).into_owned(),
             kind: K::kind(&()).into_owned(),
-            app,
+            names,
             name,
             namespace: meta.namespace.clone().unwrap_or_else(|| "default".into()),
             uid,
         }
     }
 
-    /// The resource's name; its StatefulSet is called the same.
+    /// The StatefulSet of a pool.
+    pub(crate) fn set(&self, pool: PoolName) -> String {
+        set_name(&self.name, self.names, pool)
+    }
+
+    /// The resource's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -81,12 +96,19 @@ impl Identity {
     /// What selects the pods of a pool, for all time: a StatefulSet cannot change its selector.
     pub fn selector(&self, component: &str) -> BTreeMap<String, String> {
         [
-            ("app.kubernetes.io/name", self.app),
+            (APP, self.names.app),
             (INSTANCE, &self.name),
             ("app.kubernetes.io/component", component),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
+    }
+
+    /// What selects the pods of all pools.
+    pub(crate) fn all(&self) -> BTreeMap<String, String> {
+        [(APP, self.names.app), (INSTANCE, &self.name)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
     }
 
     /// The labels of an object: those that select, and who manages it.
@@ -96,10 +118,10 @@ impl Identity {
         labels
     }
 
-    /// The metadata of an object called after the resource and a suffix.
-    pub(crate) fn meta(&self, suffix: &str, component: &str) -> ObjectMeta {
+    /// The metadata of an object of this name.
+    pub(crate) fn meta(&self, name: String, component: &str) -> ObjectMeta {
         ObjectMeta {
-            name: Some(format!("{}{suffix}", self.name)),
+            name: Some(name),
             namespace: Some(self.namespace.clone()),
             labels: Some(self.labels(component)),
             owner_references: Some(vec![self.owner_reference()]),

@@ -4,4 +4,5 @@ pub(crate) mod check;
 pub(crate) mod identity;
 pub(crate) mod overrides;
 pub(crate) mod pods;
+pub(crate) mod release;
 pub(crate) mod storage;

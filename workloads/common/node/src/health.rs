@@ -148,6 +148,8 @@ mod tests {
                 problems: vec![],
                 restart_blockers: vec![],
                 groups: vec![],
+                summary: vec![],
+                own: None,
             }
         }
 

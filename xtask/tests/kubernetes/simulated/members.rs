@@ -114,6 +114,8 @@ impl Members {
             problems: Vec::new(),
             restart_blockers: Vec::new(),
             groups: groups.into_iter().collect(),
+            summary: Vec::new(),
+            own: None,
         })
     }
 

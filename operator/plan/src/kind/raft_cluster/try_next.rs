@@ -3,7 +3,10 @@
 use kube::ResourceExt;
 use quorate_api::RaftCluster;
 
-use super::build::CLIENT;
+use super::{POOL, RaftClusters};
+use crate::Kind;
+use crate::common::identity::set_name;
+use crate::pool::build::CLIENT;
 
 /// A write and a read, by curl.
 pub(super) fn try_next(resource: &RaftCluster, endpoint: &str) -> Vec<String> {
@@ -19,9 +22,10 @@ pub(super) fn try_next(resource: &RaftCluster, endpoint: &str) -> Vec<String> {
 fn with_names(resource: &RaftCluster, endpoint: &str) -> Option<(String, String)> {
     let (address, port) = endpoint.strip_prefix("https://")?.rsplit_once(':')?;
     let (name, namespace) = (resource.name_any(), resource.namespace()?);
+    let set = set_name(&name, RaftClusters::NAMES, POOL);
     Some((
         format!("curl --cacert ca.crt --connect-to ::{address}:"),
-        format!("https://{name}{CLIENT}.{namespace}.svc:{port}"),
+        format!("https://{set}{CLIENT}.{namespace}.svc:{port}"),
     ))
 }
 
@@ -54,7 +58,7 @@ mod tests {
         );
         assert_eq!(
             secured[1],
-            "curl --cacert ca.crt --connect-to ::127.0.0.2: https://a-client.n.svc:7070/kv/greeting"
+            "curl --cacert ca.crt --connect-to ::127.0.0.2: https://a-rcl-client.n.svc:7070/kv/greeting"
         );
     }
 }

@@ -1,39 +1,23 @@
 //! From a RaftCluster to one that cannot be wrong.
 
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::core::Resource;
 use quorate_api as api;
-use quorate_api::{RaftCluster, RaftClusterSpec, Release, Resources, RetentionPolicy, Storage};
+use quorate_api::RaftCluster;
 
-use crate::common::check::{
-    Checked, Faults, is_dns_subdomain, is_image, is_label_value, is_log_filter,
-};
-use crate::common::identity::Identity;
-use crate::common::overrides::Overrides;
-use crate::common::{pods, storage};
-use crate::{Env, Invalid};
-
-/// The label of this kind's objects.
-pub(crate) const APP: &str = "raft-cluster";
+use super::RaftClusters;
+use crate::common::check::{Checked, Faults, is_dns_subdomain, is_log_filter};
+use crate::common::storage;
+use crate::pool::{Basics, Given};
+use crate::{Env, Invalid, Kind};
 
 /// A RaftCluster whose every field was checked. Only [`validate`] makes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidRaftCluster {
-    pub(super) identity: Identity,
+    pub(super) basics: Basics,
     pub(super) members: Members,
-    pub(super) release: Release,
-    pub(super) storage: Checked<Storage>,
-    pub(super) resources: Checked<Resources>,
     pub(super) timing: Checked<api::Timing>,
     pub(super) snapshots: Checked<api::Snapshots>,
     pub(super) limits: Checked<api::Limits>,
-    pub(super) tls: Option<Checked<api::Tls>>,
-    pub(super) service: api::Service,
-    pub(super) monitoring: api::Monitoring,
-    pub(super) logging: Checked<api::Logging>,
-    pub(super) paused: bool,
-    pub(super) pods: Checked<api::Pods>,
-    pub(super) overrides: Overrides,
 }
 
 /// How many members vote: 1, 3, 5 or 7.
@@ -56,66 +40,36 @@ impl Members {
     }
 }
 
-impl ValidRaftCluster {
-    /// Whose the objects are.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    /// How many members shall vote.
-    pub fn members(&self) -> Members {
-        self.members
-    }
-
-    /// What they shall run.
-    pub fn release(&self) -> &Release {
-        &self.release
-    }
-
-    /// Whether nothing may be changed.
-    pub fn paused(&self) -> bool {
-        self.paused
-    }
-
-    /// How large each member's volume is to be.
-    pub fn volume_size(&self) -> &Quantity {
-        &self.storage.size
-    }
-
-    /// What becomes of the volumes when the resource goes.
-    pub fn when_deleted(&self) -> RetentionPolicy {
-        self.storage.retention.when_deleted
-    }
-
-    /// What becomes of the volume of a member that was scaled in.
-    pub fn when_scaled(&self) -> RetentionPolicy {
-        self.storage.retention.when_scaled
-    }
-}
-
 /// Checks a RaftCluster by the rules of its CRD, in their words, and what they cannot see (`podOverrides`). All faults
 /// at once. Rules on changes are the API server's, and [`unchangeable`]'s where there is none.
 pub fn validate(resource: &RaftCluster, env: &Env) -> Result<ValidRaftCluster, Vec<Invalid>> {
     let spec = &resource.spec;
     let mut faults = Faults::default();
+    let given = Given {
+        image: spec.image.as_deref(),
+        version: spec.version.as_deref(),
+        storage: Some(&spec.storage),
+        resources: &spec.resources,
+        tls: spec.tls.as_ref(),
+        service: &spec.service,
+        monitoring: &spec.monitoring,
+        logging: &spec.logging,
+        paused: spec.paused,
+        pods: &spec.pods,
+        pod_overrides: spec.pod_overrides.as_ref(),
+    };
+    let names = RaftClusters::NAMES;
     let valid = ValidRaftCluster {
-        identity: Identity::checked::<RaftCluster>(APP, resource.meta(), &mut faults),
+        basics: Basics::checked::<RaftCluster>(names, resource.meta(), &given, env, &mut faults),
         members: Members::checked(spec.members, &mut faults),
-        release: release(spec, env, &mut faults),
-        storage: storage::checked(&spec.storage, &mut faults),
-        resources: pods::checked_resources(&spec.resources, &mut faults),
         timing: timing(&spec.timing, &mut faults),
         snapshots: snapshots(&spec.snapshots, &mut faults),
         limits: limits(&spec.limits, &mut faults),
-        tls: spec.tls.as_ref().map(|given| tls(given, &mut faults)),
-        service: spec.service.clone(),
-        monitoring: spec.monitoring.clone(),
-        logging: logging(&spec.logging, &mut faults),
-        paused: spec.paused,
-        pods: pods::checked(&spec.pods, &mut faults),
-        overrides: Overrides::checked(spec.pod_overrides.as_ref(), spec.tls.is_some(), &mut faults),
     };
-    faults.annotations("spec.service.annotations", &spec.service.annotations);
+    if let Some(given) = &spec.tls {
+        tls(given, &mut faults);
+    }
+    logging(&spec.logging, &mut faults);
     let reserve = u128::try_from(spec.limits.free_space_reserve_bytes).unwrap_or(0);
     let log = u128::try_from(spec.snapshots.compact_after_bytes).unwrap_or(0);
     let size = api::quantity::whole(&spec.storage.size);
@@ -158,26 +112,6 @@ pub fn unchangeable(old: &RaftCluster, new: &RaftCluster) -> Result<(), Vec<Inva
         api::KEYS_STAY_IN_REACH,
     );
     faults.unless_any(())
-}
-
-fn release(spec: &RaftClusterSpec, env: &Env, faults: &mut Faults) -> Release {
-    faults.demand(
-        spec.image.as_deref().is_none_or(is_image),
-        "spec.image",
-        api::IMAGE,
-    );
-    faults.demand(
-        spec.version.as_deref().is_none_or(is_label_value),
-        "spec.version",
-        api::VERSION,
-    );
-    Release {
-        image: spec
-            .image
-            .clone()
-            .unwrap_or_else(|| env.default_image.clone()),
-        version: spec.version.clone(),
-    }
 }
 
 fn timing(timing: &api::Timing, faults: &mut Faults) -> Checked<api::Timing> {
@@ -255,20 +189,18 @@ fn limits(limits: &api::Limits, faults: &mut Faults) -> Checked<api::Limits> {
     Checked::new(limits.clone())
 }
 
-fn tls(tls: &api::Tls, faults: &mut Faults) -> Checked<api::Tls> {
+fn tls(tls: &api::Tls, faults: &mut Faults) {
     faults.demand(
         is_dns_subdomain(&tls.secret_name),
         "spec.tls.secretName",
         api::fragment_rules::SECRET_IS_A_NAME,
     );
-    Checked::new(tls.clone())
 }
 
-fn logging(logging: &api::Logging, faults: &mut Faults) -> Checked<api::Logging> {
+fn logging(logging: &api::Logging, faults: &mut Faults) {
     faults.demand(
         is_log_filter(&logging.filter),
         "spec.logging.filter",
         api::fragment_rules::FILTER_IS_ONE,
     );
-    Checked::new(logging.clone())
 }

@@ -8,8 +8,7 @@ mod volumes;
 use serde_json::json;
 
 use self::situation::Situation;
-use super::marks::SET_ASIDE;
-use crate::Refusal;
+use crate::{AnyStatus, IGNORE_BLOCKERS, REMOVED, Refusal, SET_ASIDE};
 
 #[test]
 fn a_new_resource_gets_its_pods_and_nobody_is_asked_to_found_a_group_before_all_have_answered() {
@@ -29,11 +28,14 @@ fn the_founder_is_written_to_status_then_to_its_claim_and_asked_when_status_says
     let founder =
         |asked| json!({ "id": 1, "incarnation": "id-0", "asked": asked, "formed": false });
     assert_eq!(new.write_status()["group"], founder(false));
-    assert_eq!(new.step(), "replicas 3 partition 0, mark data-demo-0");
+    assert_eq!(new.step(), "replicas 3 partition 0, mark data-demo-rcl-0");
     new.carry_out_marks();
     assert_eq!(new.step(), "replicas 3 partition 0");
     assert_eq!(new.write_status()["group"], founder(true));
-    assert_eq!(new.step(), "replicas 3 partition 0, Bootstrap by demo-0");
+    assert_eq!(
+        new.step(),
+        "replicas 3 partition 0, Bootstrap by demo-rcl-0"
+    );
 }
 
 #[test]
@@ -45,7 +47,7 @@ fn another_founds_the_group_where_the_first_was_lost_before_it_was_asked() {
     wiped.carry_out_marks();
     wiped.empty(0, "new");
     assert_eq!(wiped.write_status()["group"]["incarnation"], "new");
-    assert_eq!(wiped.step(), "replicas 3 partition 0, mark data-demo-0");
+    assert_eq!(wiped.step(), "replicas 3 partition 0, mark data-demo-rcl-0");
     // Whoever was asked may have taken writes.
     wiped.carry_out_marks();
     assert_eq!(wiped.write_status()["group"]["asked"], true);
@@ -84,7 +86,7 @@ fn a_damaged_member_is_replaced_before_an_upgrade_goes_on() {
     damaged.outdate([0, 1, 2]);
     damaged.set_partition(3);
     damaged.damage(1);
-    let step = "replicas 3 partition 3, delete claim data-demo-1, delete pod demo-1";
+    let step = "replicas 3 partition 3, delete claim data-demo-rcl-1, delete pod demo-rcl-1";
     assert_eq!(damaged.step(), step);
     assert_eq!(damaged.refusals(), [Refusal::RepairFirst]);
 }
@@ -95,7 +97,7 @@ fn what_was_granted_is_taken_back_while_another_member_is_repaired() {
     damaged.outdate([0, 1, 2, 3, 4]);
     damaged.set_partition(4);
     damaged.damage(1);
-    let step = "replicas 5 partition 5, delete claim data-demo-1, delete pod demo-1";
+    let step = "replicas 5 partition 5, delete claim data-demo-rcl-1, delete pod demo-rcl-1";
     assert_eq!(damaged.step(), step);
     // Of three, the one that may go at any time counts no more.
     let mut three = Situation::formed(3);
@@ -127,13 +129,16 @@ fn damaged_data_is_set_aside_once_per_disk() {
     damaged.damage(1);
     damaged.status(1).can_set_aside = true;
     let id = damaged.status(1).incarnation.clone();
-    let ask = "replicas 3 partition 0, mark data-demo-1, SetAside by demo-1";
+    let ask = "replicas 3 partition 0, mark data-demo-rcl-1, SetAside by demo-rcl-1";
     assert_eq!(damaged.step(), ask);
     damaged.annotate(1, SET_ASIDE, &id);
     // Asked again, by an operator that does not know whether the last one was heard.
-    assert_eq!(damaged.step(), "replicas 3 partition 0, SetAside by demo-1");
+    assert_eq!(
+        damaged.step(),
+        "replicas 3 partition 0, SetAside by demo-rcl-1"
+    );
     damaged.status(1).can_set_aside = false;
-    let wipe = "replicas 3 partition 0, delete claim data-demo-1, delete pod demo-1";
+    let wipe = "replicas 3 partition 0, delete claim data-demo-rcl-1, delete pod demo-rcl-1";
     assert_eq!(damaged.step(), wipe, "it could not");
     damaged.status(1).can_set_aside = true;
     damaged.annotate(1, SET_ASIDE, "000000000000000f");
@@ -149,7 +154,7 @@ fn a_repair_that_is_refused_keeps_no_other_from_being_made() {
     situation.break_at(4);
     assert_eq!(
         situation.step(),
-        "replicas 5 partition 5, delete pod demo-4"
+        "replicas 5 partition 5, delete pod demo-rcl-4"
     );
     assert_eq!(
         situation.refusals(),
@@ -161,7 +166,7 @@ fn a_repair_that_is_refused_keeps_no_other_from_being_made() {
 fn an_identity_whose_disk_is_gone_is_removed_and_one_that_is_silent_is_not() {
     let mut situation = Situation::formed(3);
     situation.empty(2, "new");
-    let step = "replicas 3 partition 0, mark data-demo-2, Remove by demo-0";
+    let step = "replicas 3 partition 0, mark data-demo-rcl-2, Remove by demo-rcl-0";
     assert_eq!(situation.step(), step);
     let mut situation = Situation::formed(3);
     situation.silence(2);
@@ -170,17 +175,17 @@ fn an_identity_whose_disk_is_gone_is_removed_and_one_that_is_silent_is_not() {
 
 #[test]
 fn a_learner_that_another_hand_added_is_removed_and_no_pod_is_made_for_it() {
-    let home = Situation::formed(3).address("demo-9");
+    let home = Situation::formed(3).address("demo-rcl-9");
     for (name, address) in [
         ("elsewhere", "a:1"),
-        ("demo-9", home.as_str()),
-        ("demo-2", "?"),
+        ("demo-rcl-9", home.as_str()),
+        ("demo-rcl-2", "?"),
     ] {
         let mut drifted = Situation::formed(3);
         drifted.configure_learner("stranger", name, address, false);
         assert_eq!(
             drifted.step(),
-            "replicas 3 partition 0, Remove by demo-0",
+            "replicas 3 partition 0, Remove by demo-rcl-0",
             "{name}"
         );
         let (status, reason) = drifted.condition("Ready");
@@ -197,12 +202,12 @@ fn an_empty_member_becomes_a_learner_and_a_learner_that_holds_the_log_a_voter() 
     situation.empty(2, "new");
     assert_eq!(
         situation.step(),
-        "replicas 3 partition 0, AddLearner by demo-0"
+        "replicas 3 partition 0, AddLearner by demo-rcl-0"
     );
     situation.become_learner(2, "new", false);
     assert_eq!(situation.refusals(), [Refusal::LearnerBehind]);
     situation.become_learner(2, "new", true);
-    let step = "replicas 3 partition 0, mark data-demo-2, Promote by demo-0";
+    let step = "replicas 3 partition 0, mark data-demo-rcl-2, Promote by demo-rcl-0";
     assert_eq!(situation.step(), step);
 }
 
@@ -211,16 +216,16 @@ fn an_identity_that_was_removed_is_never_added_again() {
     let mut situation = Situation::formed(3);
     situation.leave_configuration(2);
     situation.empty(2, "id-2");
-    situation.annotate(2, super::REMOVED, "id-2");
+    situation.annotate(2, REMOVED, "id-2");
     situation.carry_out_marks();
-    let step = "replicas 3 partition 0, delete claim data-demo-2, delete pod demo-2";
+    let step = "replicas 3 partition 0, delete claim data-demo-rcl-2, delete pod demo-rcl-2";
     assert_eq!(situation.step(), step);
 }
 
 #[test]
 fn a_removal_that_was_only_asked_for_leaves_the_member_counted() {
     let mut situation = Situation::formed(3);
-    situation.annotate(2, super::REMOVED, "id-2");
+    situation.annotate(2, REMOVED, "id-2");
     assert_eq!(situation.step(), "replicas 3 partition 0");
     situation.set_replicas(2);
     situation.nobody_leads();
@@ -230,7 +235,7 @@ fn a_removal_that_was_only_asked_for_leaves_the_member_counted() {
 #[test]
 fn a_removal_that_is_not_committed_is_not_confirmed() {
     let mut situation = Situation::formed(3);
-    situation.annotate(2, super::REMOVED, "id-2");
+    situation.annotate(2, REMOVED, "id-2");
     situation.leave_configuration(2);
     situation.uncommit();
     assert_eq!(situation.step(), "replicas 3 partition 0");
@@ -241,10 +246,10 @@ fn what_a_leader_confirms_to_have_left_is_marked_before_its_pod_goes_and_counted
     let mut situation = Situation::formed(5);
     situation.resource["spec"]["members"] = json!(3);
     for ordinal in [3, 4] {
-        situation.annotate(ordinal, super::REMOVED, &format!("id-{ordinal}"));
+        situation.annotate(ordinal, REMOVED, &format!("id-{ordinal}"));
         situation.leave_configuration(ordinal);
     }
-    let step = "replicas 5 partition 0, mark data-demo-3, mark data-demo-4";
+    let step = "replicas 5 partition 0, mark data-demo-rcl-3, mark data-demo-rcl-4";
     assert_eq!(situation.step(), step);
     situation.carry_out_marks();
     assert_eq!(situation.step(), "replicas 3 partition 0");
@@ -267,11 +272,11 @@ fn scaling_in_moves_leadership_then_removes_the_member_and_then_its_pod() {
     situation.lead(4);
     assert_eq!(
         situation.step(),
-        "replicas 5 partition 0, TransferLeader by demo-4"
+        "replicas 5 partition 0, TransferLeader by demo-rcl-4"
     );
     assert_eq!(situation.refusals(), [Refusal::LeaderInPlace]);
     situation.lead(0);
-    let step = "replicas 5 partition 0, mark data-demo-4, Remove by demo-0";
+    let step = "replicas 5 partition 0, mark data-demo-rcl-4, Remove by demo-rcl-0";
     assert_eq!(situation.step(), step);
     situation.leave_configuration(4);
     situation.leave_configuration(3);
@@ -295,7 +300,7 @@ fn the_volume_of_a_member_that_was_scaled_in_goes_only_by_the_policy() {
     situation.resource["spec"]["storage"] = json!({ "retention": { "whenScaled": "Delete" } });
     assert_eq!(
         situation.step(),
-        "replicas 3 partition 0, delete claim data-demo-3"
+        "replicas 3 partition 0, delete claim data-demo-rcl-3"
     );
 }
 
@@ -322,7 +327,7 @@ fn a_leader_hands_over_to_the_lowest_ordinal_before_it_is_restarted() {
     situation.outdate([0, 1, 2]);
     situation.set_partition(3);
     situation.lead(2);
-    let step = "replicas 3 partition 3, TransferLeader by demo-2";
+    let step = "replicas 3 partition 3, TransferLeader by demo-rcl-2";
     assert_eq!(situation.step(), step);
     assert_eq!(situation.refusals(), [Refusal::LeaderInPlace]);
 }
@@ -368,30 +373,49 @@ fn a_broken_upgrade_that_was_reverted_heals_without_the_quorum_that_only_it_brin
     situation.nobody_leads();
     assert_eq!(
         situation.step(),
-        "replicas 3 partition 3, delete pod demo-2"
+        "replicas 3 partition 3, delete pod demo-rcl-2"
     );
 }
 
 #[test]
-fn a_given_up_revision_that_cannot_catch_up_is_replaced_and_one_that_serves_others_is_not() {
+fn a_given_up_revision_that_does_not_serve_is_replaced_and_one_that_serves_has_a_minute() {
     let given_up = |code| {
         let mut situation = Situation::formed(3);
         situation.leave_behind(2);
         situation.answer_unready(2, None, false);
+        situation.unready(2);
         situation.block(2, code);
-        situation.step()
+        situation
     };
-    let replaced = "replicas 3 partition 3, delete pod demo-2";
-    assert_eq!(given_up("CatchingUp"), replaced);
-    assert_eq!(given_up("SendingSnapshot"), "replicas 3 partition 3");
+    let replaced = "replicas 3 partition 3, delete pod demo-rcl-2";
+    let waits = "replicas 3 partition 3";
+    for code in ["CatchingUp", "SendingSnapshot"] {
+        let mut situation = given_up(code);
+        assert_eq!(situation.step(), replaced, "{code}");
+        // One that was only just started may yet catch up.
+        situation.start(2, 20);
+        assert_eq!(situation.step(), waits, "{code}");
+        situation.start(2, 40);
+        assert_eq!(situation.step(), replaced, "{code}");
+        situation.serve(2);
+        assert_eq!(situation.step(), waits, "{code}");
+        situation.start(2, 70);
+        assert_eq!(situation.step(), replaced, "{code}");
+    }
+}
 
-    // One that was only just started may yet catch up.
-    let mut situation = Situation::formed(3);
-    situation.leave_behind(2);
-    situation.answer_unready(2, None, false);
-    situation.block(2, "CatchingUp");
-    situation.start_anew(2);
-    assert_eq!(situation.step(), "replicas 3 partition 3");
+#[test]
+fn what_a_learner_would_be_interrupted_in_delays_its_restart_too() {
+    let mut situation = Situation::formed(5);
+    situation.resource["spec"]["members"] = json!(3);
+    situation.become_learner(4, "id-4", false);
+    situation.outdate([0, 1, 2, 3, 4]);
+    situation.set_partition(5);
+    situation.block(4, "CatchingUp");
+    assert_eq!(situation.step(), "replicas 5 partition 5");
+    assert_eq!(situation.refusals()[0], Refusal::RestartBlocked);
+    situation.resource["metadata"]["annotations"] = json!({ IGNORE_BLOCKERS: "true" });
+    assert_eq!(situation.step(), "replicas 5 partition 4");
 }
 
 #[test]
@@ -399,7 +423,7 @@ fn a_sidecar_that_does_not_start_keeps_nobody_from_voting() {
     let mut situation = Situation::formed(3);
     situation.break_before_revert(2);
     situation.empty(1, "new");
-    let replaced = "replicas 3 partition 3, delete pod demo-2";
+    let replaced = "replicas 3 partition 3, delete pod demo-rcl-2";
     situation.set_partition(3);
     situation.nobody_leads();
     assert_eq!(situation.step(), replaced);
@@ -424,7 +448,7 @@ fn a_paused_resource_and_one_that_is_deleted_are_left_alone_and_still_report() {
     let decision = situation.decide();
     assert!(decision.stage.is_none() && decision.actions.is_empty());
     assert_eq!(situation.refusals(), [Refusal::Paused]);
-    assert_eq!(decision.status["leader"], "demo-0");
+    assert_eq!(decision.status.json()["leader"], "demo-rcl-0");
     assert!(situation.finish()["selector"].is_string());
     let mut new = Situation::nothing();
     new.resource["spec"]["paused"] = json!(true);
@@ -434,7 +458,7 @@ fn a_paused_resource_and_one_that_is_deleted_are_left_alone_and_still_report() {
     situation.resource["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     let decision = situation.decide();
     assert!(decision.stage.is_none() && decision.actions.is_empty());
-    assert_eq!(decision.status["leader"], "demo-0");
+    assert_eq!(decision.status.json()["leader"], "demo-rcl-0");
 }
 
 #[test]
@@ -456,5 +480,8 @@ fn before_the_group_is_formed_a_revision_that_never_ran_leaves_nothing_behind() 
     let mut reverted = Situation::nothing();
     reverted.make_pods(3);
     reverted.break_before_revert(2);
-    assert_eq!(reverted.step(), "replicas 3 partition 0, delete pod demo-2");
+    assert_eq!(
+        reverted.step(),
+        "replicas 3 partition 0, delete pod demo-rcl-2"
+    );
 }

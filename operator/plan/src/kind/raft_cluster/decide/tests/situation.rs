@@ -9,15 +9,17 @@ use quorate_wire::{
 };
 use serde_json::{Value, json};
 
-use super::super::super::{POOL, RaftClusters, build};
+use super::super::super::{POOL, RaftClusters};
 use crate::{
-    Action, Answer, Decision, Desired, Env, Kind, Object, Objects, Observed, PoolStage, Refusal,
-    Stage, Template,
+    Action, Answer, AnyKind, AnyStatus, Decision, Desired, Env, Erased, GROUP_MARK, INCARNATION,
+    Kind, Object, Objects, Observed, PoolStage, Refusal, Stage, Template,
 };
+use quorate_api::RaftClusterStatus;
 
 const UID: &str = "resource-1";
-const OLD: &str = "demo-old";
-const NEW: &str = "demo-new";
+const SET: &str = "demo-rcl";
+const OLD: &str = "demo-rcl-old";
+const NEW: &str = "demo-rcl-new";
 
 pub(super) struct Situation {
     pub resource: Value,
@@ -29,7 +31,7 @@ fn now() -> Timestamp {
 }
 
 fn pod_name(ordinal: i32) -> String {
-    format!("demo-{ordinal}")
+    format!("{SET}-{ordinal}")
 }
 
 impl Situation {
@@ -87,8 +89,8 @@ impl Situation {
             status.state = MemberState::Running;
             status.ready = true;
             status.groups = vec![group.clone()];
-            formed.annotate(ordinal, super::super::GROUP_MARK, "1");
-            formed.annotate(ordinal, super::super::INCARNATION, &format!("id-{ordinal}"));
+            formed.annotate(ordinal, GROUP_MARK, "1");
+            formed.annotate(ordinal, INCARNATION, &format!("id-{ordinal}"));
         }
         formed.lead(0);
         formed
@@ -171,6 +173,8 @@ impl Situation {
                 can_set_aside: false,
                 problems: Vec::new(),
                 restart_blockers: Vec::new(),
+                summary: Vec::new(),
+                own: None,
                 groups: Vec::new(),
             };
             let answer = Answer {
@@ -191,9 +195,9 @@ impl Situation {
             claim_size: None,
         };
         let stage = Stage {
-            pools: [(POOL.to_owned(), pool)].into(),
+            pools: [(POOL.name.to_owned(), pool)].into(),
         };
-        let objects = Objects::prepared(RaftClusters::build(&desired.valid, &stage, &desired.env));
+        let objects = desired.build(&stage);
         let set = objects.into_iter().find_map(|object| match object {
             Object::StatefulSet(set) => Some(set),
             _ => None,
@@ -206,7 +210,7 @@ impl Situation {
             "currentRevision": NEW, "updateRevision": NEW,
         });
         set.status = serde_json::from_value(status).unwrap();
-        self.observed.stateful_sets.insert("demo".into(), set);
+        self.observed.stateful_sets.insert(SET.into(), set);
     }
 
     pub fn make_claim(&mut self, ordinal: i32) {
@@ -238,7 +242,7 @@ impl Situation {
 
     /// Keeps the status that was decided.
     pub fn write_status(&mut self) -> &Value {
-        self.resource["status"] = self.decide().status;
+        self.resource["status"] = self.decided_status();
         &self.resource["status"]
     }
 
@@ -259,7 +263,7 @@ impl Situation {
     }
 
     fn set(&mut self) -> &mut StatefulSet {
-        self.observed.stateful_sets.get_mut("demo").unwrap()
+        self.observed.stateful_sets.get_mut(SET).unwrap()
     }
 
     pub fn set_partition(&mut self, partition: i32) {
@@ -307,24 +311,32 @@ impl Situation {
         let replicas = i32::try_from(self.observed.pods.len()).unwrap();
         (0..replicas).for_each(|other| self.set_revision(other, OLD));
         self.set_partition(replicas);
-        self.set_revision(ordinal, "demo-broken");
+        self.set_revision(ordinal, "demo-rcl-broken");
     }
 
     /// Its pod is of a revision that was taken back before it was complete.
     pub fn break_before_revert(&mut self, ordinal: i32) {
-        self.set_revision(ordinal, "demo-broken");
+        self.set_revision(ordinal, "demo-rcl-broken");
         self.crash_loop(ordinal);
     }
 
-    /// Its pod was made just now.
-    pub fn start_anew(&mut self, ordinal: i32) {
-        let pod = self.observed.pods.get_mut(&format!("demo-{ordinal}"));
-        pod.unwrap().metadata.creation_timestamp = Some(Time(now()));
+    /// Its pod was made so many seconds ago.
+    pub fn start(&mut self, ordinal: i32, ago: i64) {
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        let made = Timestamp::from_second(now().as_second() - ago).unwrap();
+        pod.metadata.creation_timestamp = Some(Time(made));
+    }
+
+    /// Its kubelet says that it serves.
+    pub fn serve(&mut self, ordinal: i32) {
+        let pod = self.observed.pods.get_mut(&pod_name(ordinal)).unwrap();
+        let status = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
+        pod.status = serde_json::from_value(status).unwrap();
     }
 
     /// What its pod says of a container, it says of this one.
     pub fn name_container(&mut self, ordinal: i32, name: &str) {
-        let pod = self.observed.pods.get_mut(&format!("demo-{ordinal}"));
+        let pod = self.observed.pods.get_mut(&format!("{SET}-{ordinal}"));
         let status = pod.unwrap().status.as_mut().unwrap();
         status.container_statuses.as_mut().unwrap()[0].name = name.into();
     }
@@ -470,7 +482,7 @@ impl Situation {
 
     pub fn address(&self, pod: &str) -> String {
         let desired = self.desired();
-        build::peer_address(&desired.valid, &desired.env, pod)
+        desired.pools[0].peer_address(&desired.env, pod).unwrap()
     }
 
     pub fn block(&mut self, ordinal: i32, code: &str) {
@@ -515,34 +527,37 @@ impl Situation {
             default_image: "member:1".into(),
             operator_namespace: None,
         };
-        let valid = RaftClusters::validate(&resource, &env).unwrap();
-        Desired {
-            resource,
-            valid,
-            env,
-        }
+        Desired::of(resource, &env).unwrap()
     }
 
-    pub fn decide(&self) -> Decision {
+    pub fn decide(&self) -> Decision<RaftClusterStatus> {
         RaftClusters::decide(&self.desired(), &self.observed, now())
+    }
+
+    /// The status that is decided, as it is written.
+    pub fn decided_status(&self) -> Value {
+        self.decide().status.json()
     }
 
     /// The status, when what was observed is all that was applied.
     pub fn finish(&self) -> Value {
         let sets = self.observed.stateful_sets.values().cloned();
         let applied = Objects::applied(sets.map(Object::StatefulSet).collect());
-        super::super::finish(&self.desired(), &self.decide(), &applied)
+        let (desired, mut status) = (self.desired(), self.decide().status);
+        crate::pool::finish(&desired.pools, &applied, &mut status.common);
+        status.json()
     }
 
     /// The status when the spec is wrong.
     pub fn invalid(&self) -> Value {
-        let resource = serde_json::from_value(self.resource.clone()).unwrap();
-        super::super::invalid(&resource, &[], &self.observed, now())
+        let kind = Erased::<RaftClusters>::NEW;
+        let status = kind.invalid(&self.resource, &[], &self.observed, now());
+        status.unwrap().json()
     }
 
     /// What is decided for the StatefulSet.
     pub fn pool(&self) -> PoolStage {
-        self.decide().stage.unwrap().pools[POOL].clone()
+        self.decide().stage.unwrap().pools[POOL.name].clone()
     }
 
     /// The stage and the actions, in words.
@@ -560,7 +575,7 @@ impl Situation {
             Action::OrphanSet { name, .. } => format!("orphan the pods of {name}"),
             Action::DeleteClaim { name, .. } => format!("delete claim {name}"),
             Action::DeletePod { name, .. } => format!("delete pod {name}"),
-            Action::Ask { pod, request, .. } => format!("{} by {pod}", request.name()),
+            Action::Ask { pod, request, .. } => format!("{} by {pod}", request.name),
         }));
         words.join(", ")
     }
@@ -584,7 +599,7 @@ impl Situation {
     }
 
     fn whole_condition(&self, kind: &str) -> Value {
-        let status = self.decide().status;
+        let status = self.decided_status();
         let mut conditions = status["conditions"].as_array().unwrap().iter();
         let found = conditions.find(|condition| condition["type"] == kind);
         found.unwrap().clone()

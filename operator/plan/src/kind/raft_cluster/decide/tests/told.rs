@@ -68,13 +68,17 @@ fn what_a_person_is_to_mend_is_an_event_when_it_begins() {
 #[test]
 fn a_stopped_upgrade_says_what_the_member_lacks() {
     for (leader, caught_up, words) in [
-        (None, true, "demo-2: it finds no leader among its peers."),
+        (
+            None,
+            true,
+            "demo-rcl-2: it finds no leader among its peers.",
+        ),
         (
             Some("id-0"),
             true,
-            "demo-2: it follows its leader, and never gets ready.",
+            "demo-rcl-2: it follows its leader, and never gets ready.",
         ),
-        (Some("id-0"), false, "demo-2: it does not catch up."),
+        (Some("id-0"), false, "demo-rcl-2: it does not catch up."),
     ] {
         let mut stopped = Situation::formed(3);
         stopped.outdate([0, 1]);
@@ -108,7 +112,7 @@ fn a_group_made_of_an_image_of_another_version_says_so() {
     }
     let words = made.words("Degraded");
     assert!(
-        words.contains("demo-0 reports version 1.0.0, not 9.9.9"),
+        words.contains("demo-rcl-0 reports version 1.0.0, not 9.9.9"),
         "{words}"
     );
 }
@@ -127,7 +131,7 @@ fn what_keeps_a_pod_from_running_is_told_in_words() {
     let forming = || {
         let mut forming = Situation::nothing();
         forming.make_pods(3);
-        forming.observed.members.remove("demo-1");
+        forming.observed.members.remove("demo-rcl-1");
         forming
     };
     let degraded = |situation: &Situation| situation.condition("Degraded").1;
@@ -151,9 +155,9 @@ fn what_keeps_a_pod_from_running_is_told_in_words() {
     );
 
     let mut denied = forming();
-    denied.observed.pods.remove("demo-2");
+    denied.observed.pods.remove("demo-rcl-2");
     let words = "exceeded quota: few, requested: pods=1".to_owned();
-    denied.observed.denials.insert("demo".to_owned(), words);
+    denied.observed.denials.insert("demo-rcl".to_owned(), words);
     assert_eq!(degraded(&denied), "PodDenied");
     assert_eq!(ready(&denied), "PodDenied", "a table shows this one");
 }
@@ -177,7 +181,7 @@ fn a_pod_that_cannot_start_is_told_with_its_reason() {
         formed.condition("Degraded"),
         ("True".into(), "PodNotStarting".into())
     );
-    let words = "demo-1 does not start: CrashLoopBackOff: see its log";
+    let words = "demo-rcl-1 does not start: CrashLoopBackOff: see its log";
     assert_eq!(formed.words("Degraded"), words);
 
     for (ended, words) in [
@@ -193,7 +197,7 @@ fn a_pod_that_cannot_start_is_told_with_its_reason() {
         formed.ended(1, ended);
         assert_eq!(
             formed.words("Degraded"),
-            format!("demo-1 does not start: {words}")
+            format!("demo-rcl-1 does not start: {words}")
         );
     }
 }
@@ -201,7 +205,8 @@ fn a_pod_that_cannot_start_is_told_with_its_reason() {
 #[test]
 fn a_container_that_runs_in_between_is_told_once() {
     let ended = json!({ "exitCode": 78, "reason": "Error", "message": "no such key" });
-    let words = "demo-1 does not start: CrashLoopBackOff after Error (exit code 78): no such key";
+    let words =
+        "demo-rcl-1 does not start: CrashLoopBackOff after Error (exit code 78): no such key";
     let mut crashing = Situation::formed(3);
     crashing.crash_loop(1);
     crashing.ended(1, ended.clone());
@@ -266,7 +271,7 @@ fn what_runs_under_an_invalid_spec_is_reported() {
         )
     };
     let leads = [json!("Leader"), json!("Follower"), json!("Follower")];
-    assert_eq!(seen(&formed), (json!("demo-0"), json!(3), leads.into()));
+    assert_eq!(seen(&formed), (json!("demo-rcl-0"), json!(3), leads.into()));
     formed.silence(0);
     formed.unready(0);
     let gone = [json!("Unreachable"), json!("Follower"), json!("Follower")];

@@ -23,7 +23,8 @@ fn grown() -> Situation {
 
 #[test]
 fn claims_grow_whatever_else_is_under_way() {
-    let grow = "grow data-demo-0 to 20Gi, grow data-demo-1 to 20Gi, grow data-demo-2 to 20Gi";
+    let grow =
+        "grow data-demo-rcl-0 to 20Gi, grow data-demo-rcl-1 to 20Gi, grow data-demo-rcl-2 to 20Gi";
     let mut outgrown = outgrown();
     assert_eq!(outgrown.step(), format!("{STEADY}, {grow}"));
     outgrown.nobody_leads();
@@ -51,12 +52,12 @@ fn the_stateful_set_is_made_anew_around_its_pods_when_all_volumes_are_there() {
     situation.size(1, "20Gi", "20Gi");
     assert_eq!(
         situation.step(),
-        format!("{STEADY}, own demo-0, own demo-1, own demo-2")
+        format!("{STEADY}, own demo-rcl-0, own demo-rcl-1, own demo-rcl-2")
     );
     (0..3).for_each(|ordinal| situation.own(ordinal));
     assert_eq!(
         situation.step(),
-        format!("{STEADY}, orphan the pods of demo")
+        format!("{STEADY}, orphan the pods of demo-rcl")
     );
     situation.delete_set();
     assert!(
@@ -79,12 +80,12 @@ fn a_stateful_set_that_was_made_anew_has_the_pods_alone_once_it_found_them() {
     (0..2).for_each(|ordinal| situation.own(ordinal));
     assert_eq!(situation.step(), STEADY);
     (1..3).for_each(|ordinal| situation.adopt(ordinal));
-    assert_eq!(situation.step(), format!("{STEADY}, give demo-1 back"));
+    assert_eq!(situation.step(), format!("{STEADY}, give demo-rcl-1 back"));
     situation.resource["spec"]["storage"]["size"] = json!("30Gi");
     (0..3).for_each(|ordinal| situation.size(ordinal, "30Gi", "30Gi"));
     assert_eq!(
         situation.step(),
-        format!("{STEADY}, own demo-2"),
+        format!("{STEADY}, own demo-rcl-2"),
         "it is to be made anew once more"
     );
 }
@@ -106,6 +107,6 @@ fn what_is_decided_otherwise_is_done_first() {
     let mut unmarked = grown();
     (0..3).for_each(|ordinal| unmarked.own(ordinal));
     unmarked.resource["spec"]["storage"]["retention"] = json!({ "whenDeleted": "Delete" });
-    let marks = "mark data-demo-0, mark data-demo-1, mark data-demo-2";
+    let marks = "mark data-demo-rcl-0, mark data-demo-rcl-1, mark data-demo-rcl-2";
     assert_eq!(unmarked.step(), format!("{STEADY}, {marks}"));
 }

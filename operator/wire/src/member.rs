@@ -1,6 +1,9 @@
 //! `GET /status` on a member's health listener.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::GroupStatus;
 
 /// The version of [`MemberStatus`] that this code writes.
 pub const STATUS_VERSION: &str = "quorate.dev/member-status/v1";
@@ -41,9 +44,51 @@ pub struct MemberStatus {
     /// What a restart of this member would interrupt now. Empty: it may be restarted as far as it knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart_blockers: Vec<RestartBlocker>,
-    /// The groups that the member takes part in.
+    /// What people are shown of it, in the kind's own words, the most telling first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub summary: Vec<SummaryPair>,
+    /// The groups that the member takes part in, by number: the first [`MAX_GROUPS`] of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupStatus>,
+    /// What only this kind of member has to say, as its folder here defines it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Value>,
+}
+
+/// How many groups a [`MemberStatus`] holds at most: whoever decides on a group reads the first ones, and a document of
+/// thousands would be built and read several times a second.
+pub const MAX_GROUPS: usize = 16;
+
+/// A figure or a word that tells a person how a member is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryPair {
+    /// As a table's heading, `term`.
+    pub name: String,
+    /// As it is shown.
+    pub value: String,
+    /// Whether it moves all the time: a change of it alone is no news.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moves: bool,
+}
+
+impl SummaryPair {
+    /// What seldom changes.
+    pub fn steady(name: &str, value: impl ToString) -> Self {
+        Self {
+            name: name.to_owned(),
+            value: value.to_string(),
+            moves: false,
+        }
+    }
+
+    /// What moves all the time.
+    pub fn moving(name: &str, value: impl ToString) -> Self {
+        Self {
+            moves: true,
+            ..Self::steady(name, value)
+        }
+    }
 }
 
 /// What a member is able to do.
@@ -86,91 +131,4 @@ pub struct RestartBlocker {
     pub code: String,
     /// The same in words.
     pub message: String,
-}
-
-/// One raft group as one member sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GroupStatus {
-    /// The group's number inside the cluster.
-    pub group: u64,
-    /// This member's part in it.
-    pub role: Role,
-    /// The current term.
-    pub term: u64,
-    /// The leader's identity, if this member knows one in the current term.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader: Option<String>,
-    /// The last index in the log.
-    pub last: u64,
-    /// The commit index.
-    pub commit: u64,
-    /// The last index applied to the state.
-    pub applied: u64,
-    /// Whether this member is a voter (or learner) within its lag bound of what it knows to be committed.
-    pub caught_up: bool,
-    /// The configuration in force (the latest in the log, committed or not).
-    pub configuration: ConfigurationStatus,
-}
-
-/// This member's part in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Role {
-    /// Takes entries from the leader and votes.
-    Follower,
-    /// Asks whether it could win, without disturbing a working leader (thesis, section 9.6).
-    PreCandidate,
-    /// Asks for votes.
-    Candidate,
-    /// Leads.
-    Leader,
-    /// Takes entries from the leader, does not vote.
-    Learner,
-}
-
-/// A configuration, with what the leader knows of each member's progress.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigurationStatus {
-    /// The index of the entry that holds it; admin requests name the index that they were decided on.
-    pub index: u64,
-    /// Whether that entry is committed.
-    pub committed: bool,
-    /// True in a joint configuration: both halves must agree.
-    pub joint: bool,
-    /// Everyone in it, by identity.
-    pub members: Vec<ConfiguredMember>,
-}
-
-/// One member of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfiguredMember {
-    /// Its identity: 16 hexadecimal digits.
-    pub id: String,
-    /// Its name (the pod's).
-    pub name: String,
-    /// Where its peer listener is: a DNS name and a port.
-    pub address: String,
-    /// Its part in the configuration.
-    pub part: Part,
-    /// The highest index it is known to hold; only the leader knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub match_index: Option<u64>,
-    /// Whether the leader would promote it now (learner), or count on it (voter); only the leader knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub caught_up: Option<bool>,
-}
-
-/// A member's part in a configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Part {
-    /// Votes, in the only or in both halves.
-    Voter,
-    /// Votes in the new half only: it is being promoted.
-    Incoming,
-    /// Votes in the old half only: it is being removed.
-    Outgoing,
-    /// Does not vote.
-    Learner,
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ContainerStateTerminated;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use quorate_api::{ConditionType, condition};
 
 use super::census::Member;
-use super::draft::Reason;
+use super::step::{Reason, Told};
 use super::view::View;
 
 /// Volumes are made and pods are placed in less; until then nothing is wrong.
@@ -28,20 +27,20 @@ const ON_ITS_WAY: [&str; 4] = [
 ];
 
 /// The first thing that keeps a pod from running, from the container to the object that was never made.
-pub(super) fn reason(view: &View<'_>) -> Option<(Reason, String)> {
+pub fn reason(view: &View<'_>) -> Option<Told> {
     let mut members = view.members.values();
     let found = members.find_map(|member| {
         let pod = view.pod_name(member.ordinal);
         let container = not_starting(view, member).map(|why| {
             (
-                Reason::PodNotStarting,
+                Reason::POD_NOT_STARTING,
                 format!("{pod} does not start: {why}"),
             )
         });
         container.or_else(|| unbound(view, member)).or_else(|| {
             let why = unschedulable(view, member)?;
             Some((
-                Reason::PodUnschedulable,
+                Reason::POD_UNSCHEDULABLE,
                 format!("{pod} fits on no node: {why}"),
             ))
         })
@@ -49,15 +48,16 @@ pub(super) fn reason(view: &View<'_>) -> Option<(Reason, String)> {
     found.or_else(|| {
         let denial = view.denial?;
         let words = format!("a pod cannot be made: {denial}");
-        Some((Reason::PodDenied, words))
+        Some((Reason::POD_DENIED, words))
     })
 }
 
 /// What the kubelet says of a container that does not start. Once that was said it holds until the member answers: one that
 /// ends again and again runs in between.
-pub(super) fn not_starting(view: &View<'_>, member: &Member<'_>) -> Option<String> {
+pub fn not_starting(view: &View<'_>, member: &Member<'_>) -> Option<String> {
     let status = member.pod?.status.as_ref()?;
-    let comes_and_goes = member.status.is_none() && was_told(view);
+    let comes_and_goes = member.status.is_none()
+        && view.was_told(&[Reason::POD_NOT_STARTING, Reason::UPGRADE_STOPPED]);
     let mut containers = status.container_statuses.iter().flatten();
     containers.find_map(|container| {
         let state = container.state.as_ref()?;
@@ -88,14 +88,6 @@ pub(super) fn not_starting(view: &View<'_>, member: &Member<'_>) -> Option<Strin
     })
 }
 
-/// Whether the last status says of a pod that it does not start.
-fn was_told(view: &View<'_>) -> bool {
-    let status = view.desired.resource.status.as_ref();
-    let degraded = status.and_then(|old| condition(&old.conditions, ConditionType::Degraded));
-    let reasons = [Reason::PodNotStarting, Reason::UpgradeStopped];
-    degraded.is_some_and(|told| reasons.iter().any(|reason| told.reason == reason.name()))
-}
-
 /// The end of what a container wrote before it ended: why it did.
 fn last_words(ended: &ContainerStateTerminated) -> Option<&str> {
     let mut lines = ended.message.as_deref()?.lines().map(str::trim);
@@ -119,7 +111,7 @@ fn unschedulable<'a>(view: &View<'_>, member: &Member<'a>) -> Option<&'a str> {
     Some(condition.message.as_deref().unwrap_or("see its events"))
 }
 
-fn unbound(view: &View<'_>, member: &Member<'_>) -> Option<(Reason, String)> {
+fn unbound(view: &View<'_>, member: &Member<'_>) -> Option<Told> {
     let claim = member.claim.filter(|_| member.pod.is_some())?;
     let phase = claim.status.as_ref()?.phase.as_deref();
     let metadata = &claim.metadata;
@@ -133,7 +125,7 @@ fn unbound(view: &View<'_>, member: &Member<'_>) -> Option<(Reason, String)> {
     let words = format!(
         "the claim {name} ({class}) got no volume yet: see its events, and whether the class and its provisioner are there"
     );
-    Some((Reason::ClaimUnbound, words))
+    Some((Reason::CLAIM_UNBOUND, words))
 }
 
 fn lasts(view: &View<'_>, since: Option<&Time>) -> bool {

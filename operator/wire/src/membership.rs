@@ -1,7 +1,11 @@
-//! The bodies of requests to a member's admin listener. Every answer to one is a [`crate::ConfigurationStatus`],
-//! or problem details (RFC 9457).
+//! What is asked of a group by way of a member's admin listener. Every answer to one is a
+//! [`crate::ConfigurationStatus`], or problem details (RFC 9457).
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::MemberRequest;
 
 /// `POST /admin/bootstrap`: makes a group of this one member. Idempotent: a member that already serves this
 /// group answers as if it had just done so; on a disk that knows another group it is refused (409).
@@ -56,9 +60,9 @@ pub struct SetAside {
     pub incarnation: String,
 }
 
-/// A request to a member's admin listener, with what its path says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MemberRequest {
+/// A request that concerns a group, with what its path says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupRequest {
     /// `POST /admin/bootstrap`.
     Bootstrap(Bootstrap),
     /// `POST /admin/members`.
@@ -83,40 +87,54 @@ pub enum MemberRequest {
     SetAside(SetAside),
 }
 
-impl MemberRequest {
-    /// A stable name, for events, metric labels and counters.
-    pub fn name(&self) -> &'static str {
-        match self {
-            MemberRequest::Bootstrap(_) => "Bootstrap",
-            MemberRequest::AddLearner(_) => "AddLearner",
-            MemberRequest::Promote { .. } => "Promote",
-            MemberRequest::Remove { .. } => "Remove",
-            MemberRequest::TransferLeader(_) => "TransferLeader",
-            MemberRequest::SetAside(_) => "SetAside",
+impl GroupRequest {
+    /// The names of all of them.
+    pub const NAMES: [&'static str; 6] = [
+        "Bootstrap",
+        "AddLearner",
+        "Promote",
+        "Remove",
+        "TransferLeader",
+        "SetAside",
+    ];
+
+    /// The request that a path and a body say, as a stand-in for a member reads it; none for one that is no group's.
+    pub fn read(path: &str, body: &Value) -> Option<Self> {
+        fn of<T: DeserializeOwned>(body: &Value) -> Option<T> {
+            serde_json::from_value(body.clone()).ok()
+        }
+        let steps: Vec<&str> = path.split('/').collect();
+        match *steps.as_slice() {
+            ["bootstrap"] => of(body).map(Self::Bootstrap),
+            ["members"] => of(body).map(Self::AddLearner),
+            ["members", id, "promote"] => Some(Self::Promote {
+                id: id.to_owned(),
+                change: of(body)?,
+            }),
+            ["members", id, "remove"] => Some(Self::Remove {
+                id: id.to_owned(),
+                change: of(body)?,
+            }),
+            ["leader"] => of(body).map(Self::TransferLeader),
+            ["set-aside"] => of(body).map(Self::SetAside),
+            _ => None,
         }
     }
 }
 
-/// Problem details (RFC 9457), the body of every refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Problem {
-    /// A stable name, as `https://quorate.dev/problems/outcome-unknown`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The same in a few words.
-    pub title: String,
-    /// The HTTP status.
-    pub status: u16,
-    /// What happened and what to do next.
-    pub detail: String,
-    /// The field, parameter or header that is wrong, of a 400.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    /// The leader's client URL, if known, of a 503.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader: Option<String>,
+impl From<GroupRequest> for MemberRequest {
+    fn from(request: GroupRequest) -> Self {
+        match request {
+            GroupRequest::Bootstrap(body) => Self::new("Bootstrap", "bootstrap", &body),
+            GroupRequest::AddLearner(body) => Self::new("AddLearner", "members", &body),
+            GroupRequest::Promote { id, change } => {
+                Self::new("Promote", &format!("members/{id}/promote"), &change)
+            }
+            GroupRequest::Remove { id, change } => {
+                Self::new("Remove", &format!("members/{id}/remove"), &change)
+            }
+            GroupRequest::TransferLeader(body) => Self::new("TransferLeader", "leader", &body),
+            GroupRequest::SetAside(body) => Self::new("SetAside", "set-aside", &body),
+        }
+    }
 }
-
-/// What every [`Problem::kind`] begins with.
-pub const PROBLEM_BASE: &str = "https://quorate.dev/problems/";

@@ -14,44 +14,39 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use quorate_api::Release;
 
-use super::{MEMBER, ValidRaftCluster, config, port, services};
+use super::{config, services};
 use crate::common::identity::{CONFIG_HASH, OWNER_UID, matching};
+use crate::common::overrides::MEMBER;
 use crate::common::{pods, storage};
-use crate::raft_cluster::RaftClusters;
-use crate::{Env, Kind, PoolStage, Template};
+use crate::pool::{Pool, VOLUME};
+use crate::{Env, PoolStage, Template};
 
 const DATA: &str = "/var/lib/quorate";
 const CONFIG: &str = "/etc/quorate";
 const TLS: &str = "/etc/quorate-tls";
 
-pub(super) fn stateful_set(
-    valid: &ValidRaftCluster,
-    pool: &PoolStage,
-    config: &ConfigMap,
-    env: &Env,
-) -> StatefulSet {
-    let identity = &valid.identity;
+/// The StatefulSet of a stage.
+pub(crate) fn stateful_set(pool: &Pool, stage: &PoolStage, env: &Env) -> StatefulSet {
+    let config = config::config_map(pool);
     let retain = || Some("Retain".to_owned());
+    let claim = pool.storage.as_ref().map(|storage| {
+        let size = stage.claim_size.as_deref();
+        storage::claim_template(VOLUME, pool.name.name, &pool.identity, storage, size)
+    });
     StatefulSet {
-        metadata: identity.meta("", MEMBER),
+        metadata: pool.meta(""),
         spec: Some(StatefulSetSpec {
-            service_name: Some(format!("{}{}", identity.name(), services::PEERS)),
-            replicas: Some(pool.replicas),
-            selector: matching(identity.selector(MEMBER)),
-            template: template(valid, pool, config, env),
-            volume_claim_templates: Some(vec![storage::claim_template(
-                "data",
-                MEMBER,
-                identity,
-                &valid.storage,
-                pool.claim_size.as_deref(),
-            )]),
+            service_name: Some(format!("{}{}", pool.set, services::PEERS)),
+            replicas: Some(stage.replicas),
+            selector: matching(pool.selector()),
+            template: template(pool, stage, &config, env),
+            volume_claim_templates: claim.map(|claim| vec![claim]),
             // In order, a member would wait for one before it that waits for a quorum.
             pod_management_policy: Some("Parallel".into()),
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("RollingUpdate".into()),
                 rolling_update: Some(RollingUpdateStatefulSetStrategy {
-                    partition: Some(pool.partition),
+                    partition: Some(stage.partition),
                     ..RollingUpdateStatefulSetStrategy::default()
                 }),
             }),
@@ -71,96 +66,94 @@ pub(super) fn stateful_set(
     }
 }
 
-fn template(
-    valid: &ValidRaftCluster,
-    pool: &PoolStage,
-    config: &ConfigMap,
-    env: &Env,
-) -> PodTemplateSpec {
-    let release = match &pool.template {
-        Template::Target => &valid.release,
+fn template(pool: &Pool, stage: &PoolStage, config: &ConfigMap, env: &Env) -> PodTemplateSpec {
+    let release = match &stage.template {
+        Template::Target => &pool.release,
         Template::Stable(stable) => stable,
     };
-    let identity = &valid.identity;
-    let selector = identity.selector(MEMBER);
-    let mut labels = identity.labels(MEMBER);
+    let identity = &pool.identity;
+    let selector = pool.selector();
+    let mut labels = identity.labels(pool.name.name);
     labels.insert(OWNER_UID.into(), identity.uid().into());
     if let Some(version) = &release.version {
         labels.insert("app.kubernetes.io/version".into(), version.clone());
     }
-    let mut spec = pods::pod_spec(&valid.pods, identity.name(), &selector);
-    spec.containers = vec![container(valid, release, env)];
-    spec.volumes = Some(volumes(valid, config));
+    let mut spec = pods::pod_spec(&pool.pods, &pool.set, &selector);
+    spec.containers = vec![container(pool, release, env)];
+    spec.volumes = Some(volumes(pool, config));
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
-            annotations: Some(annotations(valid, config).into_iter().collect()),
+            annotations: Some(annotations(pool, config).into_iter().collect()),
             ..ObjectMeta::default()
         }),
         spec: Some(spec),
     };
-    valid.overrides.over(template)
+    pool.overrides.over(template)
 }
 
-fn annotations(valid: &ValidRaftCluster, config: &ConfigMap) -> Vec<(String, String)> {
+fn annotations(pool: &Pool, config: &ConfigMap) -> Vec<(String, String)> {
     let mut annotations = vec![(CONFIG_HASH.into(), config::hash(config))];
-    if valid.monitoring.scrape_annotations {
+    if let Some(health) = pool
+        .port("health")
+        .filter(|_| pool.monitoring.scrape_annotations)
+    {
         annotations.push(("prometheus.io/scrape".into(), "true".into()));
-        annotations.push(("prometheus.io/port".into(), port::HEALTH.to_string()));
+        annotations.push(("prometheus.io/port".into(), health.to_string()));
         annotations.push(("prometheus.io/path".into(), "/metrics".into()));
     }
     annotations
 }
 
-fn container(valid: &ValidRaftCluster, release: &Release, env: &Env) -> Container {
-    let port = |name: &str, number| ContainerPort {
-        name: Some(name.into()),
-        container_port: number,
+fn container(pool: &Pool, release: &Release, env: &Env) -> Container {
+    let ports = pool.program.ports.iter().map(|port| ContainerPort {
+        name: Some(port.name.into()),
+        container_port: port.number,
         protocol: Some("TCP".into()),
         ..ContainerPort::default()
-    };
+    });
     Container {
         name: MEMBER.into(),
         image: Some(release.image.clone()),
         image_pull_policy: Some("IfNotPresent".into()),
         // One image holds the binaries of all kinds.
-        command: Some(vec![RaftClusters::BINARY.into()]),
-        ports: Some(vec![
-            port("client", port::CLIENT),
-            port("peer", port::PEER),
-            port("admin", port::ADMIN),
-            port("health", port::HEALTH),
-        ]),
-        env: Some(environment(valid, env)),
-        resources: Some(pods::requirements(&valid.resources)),
-        // A start reads the log: it may take as long as it takes on a slow disk, ten minutes here.
-        startup_probe: Some(probe("/livez", 1, 2, 600)),
+        command: Some(vec![pool.program.binary.into()]),
+        ports: Some(ports.collect()),
+        env: Some(environment(pool, env)),
+        resources: Some(pods::requirements(&pool.resources)),
+        startup_probe: Some(probe("/livez", 1, 2, pool.program.starts_within)),
         // A restart interrupts: only a member that has not answered for a minute is taken for wedged.
         liveness_probe: Some(probe("/livez", 10, 5, 6)),
         readiness_probe: Some(probe("/readyz", 2, 2, 2)),
         security_context: Some(pods::restricted()),
         // What it said last before it ended is what a condition tells people.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
-        volume_mounts: Some(mounts(valid)),
+        volume_mounts: Some(mounts(pool)),
         ..Container::default()
     }
 }
 
 /// What differs from pod to pod, and where things lie. The order matters: a variable may only use earlier ones.
-fn environment(valid: &ValidRaftCluster, env: &Env) -> Vec<EnvVar> {
+fn environment(pool: &Pool, env: &Env) -> Vec<EnvVar> {
     let mut variables = vec![
         of_pod("QUORATE_NAME", "metadata.name"),
         of_pod("QUORATE_BIND_ADDRESS", "status.podIP"),
-        plain(
-            "QUORATE_PEER_ADDRESS",
-            &services::peer_address(valid, env, "$(QUORATE_NAME)"),
-        ),
-        plain("QUORATE_DATA_DIR", DATA),
-        plain("QUORATE_CONFIG", &format!("{CONFIG}/{}", config::FILE)),
     ];
-    if valid.tls.is_some() {
+    if let Some(address) = pool.peer_address(env, "$(QUORATE_NAME)") {
+        variables.push(plain("QUORATE_PEER_ADDRESS", &address));
+    }
+    if pool.storage.is_some() {
+        variables.push(plain("QUORATE_DATA_DIR", DATA));
+    }
+    variables.push(plain(
+        "QUORATE_CONFIG",
+        &format!("{CONFIG}/{}", config::FILE),
+    ));
+    if pool.tls.is_some() {
         variables.push(plain("QUORATE_TLS_DIR", TLS));
     }
+    let own = pool.program.environment.iter();
+    variables.extend(own.map(|(name, value)| plain(name, value)));
     variables
 }
 
@@ -188,25 +181,26 @@ fn of_pod(name: &str, field: &str) -> EnvVar {
     }
 }
 
-fn mounts(valid: &ValidRaftCluster) -> Vec<VolumeMount> {
+fn mounts(pool: &Pool) -> Vec<VolumeMount> {
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.into(),
         mount_path: path.into(),
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    let mut mounts = vec![
-        mount("data", DATA, false),
-        mount("config", CONFIG, true),
-        mount("tmp", "/tmp", false),
-    ];
-    if valid.tls.is_some() {
+    let mut mounts = Vec::new();
+    if pool.storage.is_some() {
+        mounts.push(mount(VOLUME, DATA, false));
+    }
+    mounts.push(mount("config", CONFIG, true));
+    mounts.push(mount("tmp", "/tmp", false));
+    if pool.tls.is_some() {
         mounts.push(mount("tls", TLS, true));
     }
     mounts
 }
 
-fn volumes(valid: &ValidRaftCluster, config: &ConfigMap) -> Vec<Volume> {
+fn volumes(pool: &Pool, config: &ConfigMap) -> Vec<Volume> {
     let mut volumes = vec![
         Volume {
             name: "config".into(),
@@ -225,7 +219,7 @@ fn volumes(valid: &ValidRaftCluster, config: &ConfigMap) -> Vec<Volume> {
             ..Volume::default()
         },
     ];
-    if let Some(tls) = &valid.tls {
+    if let Some(tls) = &pool.tls {
         volumes.push(Volume {
             name: "tls".into(),
             secret: Some(SecretVolumeSource {

@@ -8,71 +8,75 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use quorate_api::quantity;
 
 use super::census::Member;
-use super::draft::{Draft, Reason};
+use super::crew::Crew;
 use super::predicates::may_renew;
+use super::step::{Reason, Step};
 use super::view::View;
 use crate::Action;
 use crate::planted::planted;
 
 /// The size that the claim template of a StatefulSet asks for.
-pub(super) fn template_size(set: &StatefulSet) -> Option<&Quantity> {
+pub fn template_size(set: &StatefulSet) -> Option<&Quantity> {
     let templates = set.spec.as_ref()?.volume_claim_templates.as_ref()?;
     requested(templates.first()?)
 }
 
 /// The StatefulSet was taken away from its pods by this operator or one before it, which must come back to the end:
 /// without a StatefulSet no pod comes back that dies.
-pub(super) fn is_without_set(view: &View<'_>) -> bool {
+pub fn is_without_set(view: &View<'_>) -> bool {
     let mut members = view.members.values();
     view.set.is_none() && members.any(|member| is_owned(view, member))
 }
 
 /// The StatefulSet is on its way out: nothing can be applied to it.
-pub(super) fn set_is_going(view: &View<'_>) -> bool {
+pub fn set_is_going(view: &View<'_>) -> bool {
     view.set
         .is_some_and(|set| set.metadata.deletion_timestamp.is_some())
 }
 
 /// Asks for larger volumes, as the last acts of a round: one that is refused keeps no other act from being made.
-pub(super) fn grow(view: &View<'_>, draft: &mut Draft) {
-    let wanted = view.desired.valid.volume_size();
-    for (pod, claim) in claims(view) {
+pub fn grow(view: &View<'_>) -> Step {
+    let Some(wanted) = wanted(view) else {
+        return Step::default();
+    };
+    let smaller = claims(view).filter_map(|(pod, claim)| {
         let is_bound = phase(claim) == Some("Bound") && claim.metadata.deletion_timestamp.is_none();
-        let (Some(name), Some(uid)) = (&claim.metadata.name, &claim.metadata.uid) else {
-            continue;
+        let (name, uid) = claim
+            .metadata
+            .name
+            .clone()
+            .zip(claim.metadata.uid.clone())?;
+        let act = Action::GrowClaim {
+            name,
+            uid,
+            size: wanted.0.clone(),
         };
-        if is_bound && is_less(requested(claim), wanted) {
-            draft.actions.push(Action::GrowClaim {
-                name: name.clone(),
-                uid: uid.clone(),
-                size: wanted.0.clone(),
-            });
-            let words = grows(&pod, wanted);
-            draft.tell(Reason::Growing, words.clone());
-            draft.busy(Reason::Growing, words);
-        }
-    }
+        let grows = is_bound && is_less(requested(claim), wanted);
+        grows.then(|| Step::attempt(Reason::GROWING, Ok(()), growing(&pod, wanted), [act]))
+    });
+    smaller.fold(Step::default(), Step::and)
 }
 
-/// When all volumes are there at their size, and nothing else is under way, the StatefulSet gets the size too.
-pub(super) fn renew(view: &View<'_>, draft: &mut Draft) {
-    let wanted = view.desired.valid.volume_size();
+/// When all volumes are there at their size, and nothing else is under way, the StatefulSet gets the size too. `before` is
+/// what was decided already: it is carried out and seen first.
+pub fn renew(crew: &dyn Crew<'_>, before: &Step) -> Step {
+    let view = crew.view();
+    let Some(wanted) = wanted(view) else {
+        return Step::default();
+    };
     let is_smaller = |(_, claim): &(String, &PersistentVolumeClaim)| {
         is_less(requested(claim), wanted) || is_less(capacity(claim), wanted)
     };
     if let Some((pod, _)) = claims(view).find(is_smaller) {
-        draft.busy(Reason::Growing, grows(&pod, wanted));
-        return;
+        return Step::waits(Reason::GROWING, growing(&pod, wanted));
     }
     let outgrown = |set: &&StatefulSet| is_less(template_size(set), wanted);
     let Some(set) = view.set.filter(outgrown) else {
-        give_back(view, draft);
-        return;
+        return give_back(view);
     };
-    let allowed = may_renew(view);
-    // Everything else that was decided is carried out and seen first.
-    if allowed.is_ok() && !draft.actions.is_empty() {
-        return;
+    let allowed = may_renew(crew);
+    if allowed.is_ok() && !before.actions.is_empty() {
+        return Step::default();
     }
     let members = view.members.values();
     let unowned = members.filter(|member| !is_owned(view, member));
@@ -87,21 +91,26 @@ pub(super) fn renew(view: &View<'_>, draft: &mut Draft) {
             wanted.0
         );
     }
-    draft.attempt(Reason::Growing, allowed, words, acts);
+    Step::attempt(Reason::GROWING, allowed, words, acts)
 }
 
 /// A StatefulSet that was made anew around the pods owns them: what deletes it deletes them, as ever.
-fn give_back(view: &View<'_>, draft: &mut Draft) {
+fn give_back(view: &View<'_>) -> Step {
     let uid = view.set.and_then(|set| set.metadata.uid.as_deref());
     let adopted = view
         .members
         .values()
         .filter(|member| is_owned(view, member) && uid.is_some_and(|uid| is_owned_by(member, uid)));
     let acts: Vec<_> = adopted.filter_map(|member| own(member, false)).collect();
-    if !acts.is_empty() {
-        let words = "the pods belong to their StatefulSet alone again".to_owned();
-        draft.attempt(Reason::Growing, Ok(()), words, acts);
+    if acts.is_empty() {
+        return Step::default();
     }
+    let words = "the pods belong to their StatefulSet alone again";
+    Step::attempt(Reason::GROWING, Ok(()), words, acts)
+}
+
+fn wanted<'a>(view: &View<'a>) -> Option<&'a Quantity> {
+    view.pool.storage.as_ref().map(|storage| &storage.size)
 }
 
 fn own(member: &Member<'_>, owned: bool) -> Option<Action> {
@@ -110,13 +119,13 @@ fn own(member: &Member<'_>, owned: bool) -> Option<Action> {
     Some(Action::OwnPod { name, uid, owned })
 }
 
-fn grows(pod: &str, size: &Quantity) -> String {
+fn growing(pod: &str, size: &Quantity) -> String {
     format!("the volume of {pod} grows to {}", size.0)
 }
 
 /// Whether the resource owns the pod beside the StatefulSet.
 fn is_owned(view: &View<'_>, member: &Member<'_>) -> bool {
-    is_owned_by(member, view.desired.valid.identity().uid())
+    is_owned_by(member, view.pool.identity.uid())
 }
 
 fn is_owned_by(member: &Member<'_>, uid: &str) -> bool {

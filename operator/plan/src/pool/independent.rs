@@ -1,0 +1,194 @@
+//! Members that need nobody's vote: each serves by itself, and one at a time may be away.
+
+use quorate_wire::{MemberRequest, MemberState};
+
+use super::census::Member;
+use super::crew::{Crew, Loss, Outage};
+use super::predicates::{is_idle, may_populate};
+use super::repair::{left_behind, one_by_one, restart, wipe};
+use super::step::{Reason, Refusing, Step, Told, refuse};
+use super::view::View;
+use crate::{Action, Refusal};
+
+/// A pool of members without a group.
+pub struct Independent<'a> {
+    view: View<'a>,
+    drain: Option<MemberRequest>,
+}
+
+impl<'a> Independent<'a> {
+    /// `drain` is what a member is asked for before it leaves, until it names nothing any more that this would interrupt.
+    pub fn new(view: View<'a>, drain: Option<MemberRequest>) -> Self {
+        Self { view, drain }
+    }
+
+    /// Damaged members are made anew, and pods that nothing else brings back.
+    pub fn repair(&self) -> Step {
+        one_by_one(self.view.members.values(), |member| {
+            let pod = self.view.pod_name(member.ordinal);
+            let allowed = || self.may_lose(member, Loss::Wipe);
+            match member.state() {
+                Some(MemberState::Damaged) => {
+                    let words =
+                        format!("{pod} is damaged: its disk is replaced, with what is on it");
+                    Step::attempt(Reason::REPAIRING, allowed(), words, wipe(member))
+                }
+                Some(MemberState::Removed) => {
+                    let words = format!("{pod} starts anew, with what was on its disk set aside");
+                    Step::attempt(Reason::REPAIRING, Ok(()), words, restart(member))
+                }
+                _ => left_behind(self, member),
+            }
+        })
+    }
+
+    /// Out at once, in one by one.
+    pub fn scale(&self) -> Step {
+        let view = &self.view;
+        let (wanted, pool) = (view.wanted(), view.pool.name.name);
+        let replicas = view.replicas().unwrap_or(wanted);
+        if replicas < wanted {
+            let allowed = may_populate(view, wanted);
+            let step = Step::attempt(
+                Reason::SCALING,
+                allowed.clone(),
+                format!("{wanted} pods are made"),
+                None,
+            );
+            return match allowed {
+                Ok(()) => step.replicas(pool, wanted),
+                Err(_) => step,
+            };
+        }
+        if replicas == wanted {
+            return Step::default();
+        }
+        let last = view.member(replicas - 1);
+        let pod = view.pod_name(last.ordinal);
+        match self.may_lose(&last, Loss::Leave) {
+            Ok(()) => Step::attempt(Reason::SCALING, Ok(()), format!("{pod} goes"), None)
+                .replicas(pool, replicas - 1),
+            Err(refused) => self
+                .prepare(&last, Loss::Leave, &refused)
+                .unwrap_or_else(|| Step::attempt(Reason::SCALING, Err(refused), "", None)),
+        }
+    }
+
+    fn serves(&self, member: &Member<'_>) -> bool {
+        member.status.is_some_and(|status| status.ready)
+    }
+
+    /// Those that do not serve among the wanted.
+    fn missing(&self) -> Vec<i32> {
+        let wanted = 0..self.view.wanted();
+        wanted
+            .filter(|ordinal| !self.serves(&self.view.member(*ordinal)))
+            .collect()
+    }
+}
+
+impl<'a> Crew<'a> for Independent<'a> {
+    fn view(&self) -> &View<'a> {
+        &self.view
+    }
+
+    fn floor(&self) -> i32 {
+        0
+    }
+
+    fn stays(&self, _: i32) -> bool {
+        false
+    }
+
+    fn is_healthy(&self, member: &Member<'a>) -> bool {
+        self.serves(member)
+    }
+
+    fn waits_to_join(&self, _: &Member<'a>) -> bool {
+        false
+    }
+
+    fn counts(&self, member: &Member<'a>) -> bool {
+        self.serves(member)
+    }
+
+    fn may_lose(&self, member: &Member<'a>, loss: Loss) -> Result<(), Refusing> {
+        let missing = self.missing();
+        if let Some(other) = missing.iter().find(|other| **other != member.ordinal) {
+            let words = format!(
+                "{} does not serve: no other may go",
+                self.view.pod_name(*other)
+            );
+            return refuse(Refusal::MembersMissing, words);
+        }
+        match loss {
+            Loss::Leave => is_idle(self, member),
+            Loss::Restart | Loss::Replace | Loss::Wipe => Ok(()),
+        }
+    }
+
+    fn prepare(&self, member: &Member<'a>, loss: Loss, refused: &Refusing) -> Option<Step> {
+        let request = self.drain.clone()?;
+        if loss != Loss::Leave || refused.0 != Refusal::RestartBlocked {
+            return None;
+        }
+        let pod = self.view.pod_name(member.ordinal);
+        let ask = Action::ask(&pod, member, request)?;
+        let words = format!("{pod} is drained before it goes");
+        let step = Step::attempt(Reason::SCALING, Ok(()), words, [ask]);
+        Some(Step::refused(refused.clone()).and(step))
+    }
+
+    fn price(&self, _: &Member<'a>) -> Option<String> {
+        None
+    }
+
+    fn may_be_without_set(&self) -> Result<(), Refusing> {
+        match self.missing().first() {
+            None => Ok(()),
+            Some(missing) => {
+                let pod = self.view.pod_name(*missing);
+                let words =
+                    format!("the StatefulSet is made anew when all serve, and {pod} does not");
+                refuse(Refusal::MembersMissing, words)
+            }
+        }
+    }
+
+    fn judges_itself(&self, _: &str) -> bool {
+        false
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        let mut members = self.view.members.values();
+        let nobody = !members.any(|member| self.serves(member));
+        nobody.then(|| Outage {
+            reason: Reason::FORMING,
+            brief: "no member serves yet".to_owned(),
+            trouble: None,
+        })
+    }
+
+    fn weakness(&self) -> Option<String> {
+        let missing = self.missing().into_iter();
+        let names: Vec<_> = missing.map(|ordinal| self.view.pod_name(ordinal)).collect();
+        (!names.is_empty()).then(|| format!("not serving: {}", names.join(", ")))
+    }
+
+    fn incomplete(&self) -> Option<Told> {
+        let words = self.weakness()?;
+        Some((Reason::MEMBER_UNAVAILABLE, words))
+    }
+
+    fn lacks(&self, _: &Member<'a>) -> &'static str {
+        "it never gets ready"
+    }
+
+    fn whole(&self) -> String {
+        format!("{} members serve", self.view.wanted())
+    }
+
+    fn is_to_scale(&self) -> bool {
+        self.view.replicas() != Some(self.view.wanted())
+    }
+}
