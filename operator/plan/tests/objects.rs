@@ -142,7 +142,7 @@ fn the_example_says_what_the_defaults_are() {
 }
 
 #[test]
-fn the_guards_agree_with_the_rules_of_the_crd_on_every_case() {
+fn every_case_is_refused_in_the_words_of_its_table() {
     let cases: Vec<Case> = serde_saphyr::from_str(quorate_api::raft_cluster::CASES).unwrap();
     for case in &cases {
         let parse = |spec: &Value| {
@@ -195,29 +195,77 @@ fn every_fault_is_told_at_once() {
         fields,
         [
             "metadata.name",
-            "metadata.uid",
             "spec.members",
             "spec.storage.size",
+            "metadata.uid",
             "spec.podOverrides.spec.hostNetwork"
         ]
     );
 }
 
-/// The schema's own words, which a host without API server has to know.
-#[test]
-fn words_of_tolerations_that_the_schema_does_not_have_are_told() {
-    let wrong = json!([{ "key": "a", "operator": "In", "effect": "NoEntry" }]);
+fn faults(spec: Value) -> Vec<String> {
     let resource = json!({
         "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster",
-        "metadata": { "name": "demo", "uid": UID }, "spec": { "pods": { "tolerations": wrong } },
+        "metadata": { "name": "demo", "uid": UID }, "spec": spec,
     });
-    let faults = validate(&serde_json::from_value(resource).unwrap(), &env()).unwrap_err();
-    let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
-    let path = "spec.pods.tolerations[0]";
-    assert_eq!(
-        fields,
-        [format!("{path}.operator"), format!("{path}.effect")]
-    );
+    let judged = validate(&serde_json::from_value(resource).unwrap(), &env());
+    judged
+        .err()
+        .into_iter()
+        .flatten()
+        .map(|fault| fault.to_string())
+        .collect()
+}
+
+/// An API server tells these in words of its own, which a host without one has to find.
+#[test]
+fn bounds_that_the_schema_sets_without_a_rule_are_told() {
+    let toleration = json!({ "key": "a", "operator": "In", "effect": "NoEntry" });
+    for (spec, words) in [
+        (
+            json!({ "version": "1".repeat(64) }),
+            vec!["spec.version: must be at most 63 characters"],
+        ),
+        (
+            json!({ "pods": { "terminationGracePeriodSeconds": 0 } }),
+            vec!["spec.pods.terminationGracePeriodSeconds: must be 1 to 3600"],
+        ),
+        (
+            json!({ "pods": { "tolerations": [toleration] } }),
+            vec![
+                "spec.pods.tolerations[0].effect: must be NoSchedule, PreferNoSchedule or NoExecute",
+                "spec.pods.tolerations[0].operator: must be Equal or Exists",
+            ],
+        ),
+        (
+            json!({ "pods": { "imagePullSecrets": vec!["a"; 17] } }),
+            vec!["spec.pods.imagePullSecrets: must be at most 16 entries"],
+        ),
+    ] {
+        assert_eq!(faults(spec), words);
+    }
+}
+
+/// The CEL validator's arithmetic would overflow.
+#[test]
+fn a_size_beyond_reason_is_refused() {
+    for size in ["1e99", "1e-38", "1e-99", "1e2147483647", " 10Gi"] {
+        let told = faults(json!({ "storage": { "size": size } }));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("storage.size must be a quantity"),
+            "{told:?}"
+        );
+    }
+}
+
+/// A verdict is remembered by UID, and a host judges a change before the resource has it.
+#[test]
+fn a_changed_resource_is_judged_anew() {
+    for members in [3, 4, 3, 5, 2] {
+        let told = faults(json!({ "members": members }));
+        assert_eq!(told.is_empty(), members % 2 == 1, "{members}: {told:?}");
+    }
 }
 
 #[test]
