@@ -7,6 +7,8 @@ use quorate_api::cases::{By, Case};
 use quorate_api::{RaftCluster, RaftClusterSpec, Release};
 use quorate_plan::raft_cluster::{POOL, ValidRaftCluster, build, unchangeable, validate};
 use quorate_plan::{Env, Object, PoolStage, Stage, Template};
+use quorate_wire::Limit;
+use quorate_wire::raft_cluster::LIMITS;
 use serde_json::{Value, json};
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
@@ -287,6 +289,28 @@ fn labels_that_no_api_server_takes_are_told() {
         "metadata.annotations.x y",
     ];
     assert_eq!(fields, wrong);
+}
+
+/// By the name that the spec has for it, which the member's settings have too.
+#[test]
+fn every_limit_reaches_the_members() {
+    let written = |limit: &Limit, value: i64| {
+        let mut blocks =
+            json!({ "timing": { "electionTimeoutMs": 60_000 }, "storage": { "size": "16Ei" } });
+        blocks[limit.block()][limit.key()] = value.into();
+        let objects = build(&valid(blocks), &stage(pool(3, 0)), &env());
+        let file = objects.iter().find_map(|object| match object {
+            Object::ConfigMap(map) => map.data.as_ref()?.get("config.yaml").cloned(),
+            _ => None,
+        });
+        let file: Value = serde_saphyr::from_str(&file.unwrap()).unwrap();
+        file[limit.key()].as_i64()
+    };
+    for limit in &LIMITS {
+        // As far as the rules on several limits allow.
+        let value = limit.default + 1;
+        assert_eq!(written(limit, value), Some(value), "{}", limit.field);
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use quorate_api::LogFormat;
+use quorate_wire::raft_cluster::LIMITS;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{MEMBER, ValidRaftCluster};
@@ -34,38 +36,23 @@ pub(super) fn hash(config: &ConfigMap) -> String {
 }
 
 fn yaml(valid: &ValidRaftCluster) -> String {
-    let (timing, snapshots, limits) = (&valid.timing, &valid.snapshots, &valid.limits);
-    let numbers: [(&str, i64); 19] = [
-        ("electionTimeoutMs", timing.election_timeout_ms.into()),
-        ("heartbeatIntervalMs", timing.heartbeat_interval_ms.into()),
-        ("compactAfterEntries", snapshots.compact_after_entries),
-        ("compactAfterBytes", snapshots.compact_after_bytes),
-        ("keepEntries", snapshots.keep_entries),
-        ("maxKeyBytes", limits.max_key_bytes),
-        ("maxValueBytes", limits.max_value_bytes),
-        ("maxBatchOperations", limits.max_batch_operations.into()),
-        ("maxBatchBytes", limits.max_batch_bytes),
-        ("maxPageEntries", limits.max_page_entries.into()),
-        ("maxPendingBytes", limits.max_pending_bytes),
-        ("maxPendingRequests", limits.max_pending_requests.into()),
-        ("maxConnections", limits.max_connections.into()),
-        ("maxSessions", limits.max_sessions.into()),
-        ("sessionLifetimeMs", limits.session_lifetime_ms),
-        ("requestTimeoutMs", limits.request_timeout_ms),
-        ("lagBoundEntries", limits.lag_bound_entries),
-        ("freeSpaceReserveBytes", limits.free_space_reserve_bytes),
-        ("drainTimeoutMs", drain_timeout_ms(valid)),
-    ];
+    let mut file = format!("cluster: \"{}\"\n", valid.identity.uid());
+    let numbers = json!({
+        "timing": *valid.timing,
+        "snapshots": *valid.snapshots,
+        "limits": *valid.limits,
+    });
+    for limit in &LIMITS {
+        let (key, number) = (limit.key(), &numbers[limit.block()][limit.key()]);
+        file.push_str(&format!("{key}: {number}\n"));
+    }
     let format = match valid.logging.format {
         LogFormat::Human => "human",
         LogFormat::Json => "json",
     };
-    let mut file = format!("cluster: \"{}\"\n", valid.identity.uid());
-    for (key, number) in numbers {
-        file.push_str(&format!("{key}: {number}\n"));
-    }
     file.push_str(&format!(
-        "logFormat: {format}\nlogFilter: \"{}\"\n",
+        "drainTimeoutMs: {}\nlogFormat: {format}\nlogFilter: \"{}\"\n",
+        drain_timeout_ms(valid),
         valid.logging.filter
     ));
     file
