@@ -180,7 +180,10 @@ mod tests {
         let before = [row("Follower", 1)];
         assert_eq!(news(&before, &row("Follower", 2)), None);
         let line = news(&before, &row("Leader", 2)).unwrap();
-        assert!(line.starts_with("a-0: Running role Leader, ready"), "{line}");
+        assert!(
+            line.starts_with("a-0: Running role Leader, ready"),
+            "{line}"
+        );
         assert!(news(&[], &row("Leader", 2)).is_some());
         // Another of the same name.
         let elsewhere = MemberRow {

@@ -1,5 +1,5 @@
 //! Tables of good, bad and changed resources, as data: the tests of this crate judge them by the CRD's CEL rules,
-//! those of quorate-plan by its own guards, and a run against a real API server by what that says.
+//! those of quorate-plan by its validation, and a run against a real API server by what that says.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,10 +26,10 @@ pub struct Case {
 /// Who refuses a bad resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum By {
-    /// The CRD's CEL rules, and the guards of quorate-plan in the same words.
+    /// The CRD's CEL rules, which quorate-plan runs too.
     #[default]
     Rule,
-    /// The schema: an API server in its own words, the embedded host when it reads the resource.
+    /// The schema: an API server in its own words, the embedded host when it reads or checks the resource.
     Schema,
     /// The guards of quorate-plan alone; an API server accepts it and the resource becomes Degraded.
     Guard,

@@ -2,7 +2,8 @@
 //!
 //! A kind is a folder ([`raft_cluster`]); what kinds share (pods, storage, TLS, monitoring, the service, conditions)
 //! are types of their own in [`common`]. Each rule of the CRD is a constant beside the type that it guards, a pair of
-//! CEL expression and message, so that the API server and the embedded host, which has none, say the same words.
+//! CEL expression and message; the API server runs it, and so does quorate-plan, for the embedded host has none. The
+//! bounds of numbers are made of a kind's table in quorate-wire.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod cases;

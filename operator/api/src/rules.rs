@@ -1,6 +1,8 @@
 //! What every resource obeys, and how a rule comes into a schema.
 
+use quorate_wire::Limit;
 use schemars::Schema;
+use serde_json::{Value, json};
 
 /// A CEL expression and what to say when it does not hold: the field's name and the way out.
 pub type Rule = (&'static str, &'static str);
@@ -13,13 +15,38 @@ pub const NAME: Rule = (
 
 /// Adds rules to a schema, for `#[schemars(transform = ...)]` on a shared fragment: whoever uses the fragment gets them.
 pub fn attach(schema: &mut Schema, rules: &[Rule]) {
-    for &(rule, message) in rules {
-        let rules = schema
-            .ensure_object()
-            .entry("x-kubernetes-validations")
-            .or_insert_with(|| serde_json::Value::Array(Vec::new()));
-        if let serde_json::Value::Array(rules) = rules {
-            rules.push(serde_json::json!({ "rule": rule, "message": message }));
+    for (rule, message) in rules {
+        add(schema.ensure_object(), rule, message);
+    }
+}
+
+/// Gives each number of a block of the spec the bounds that its row says, for `#[schemars(transform = ...)]`.
+pub fn bound(schema: &mut Schema, block: &str, limits: &[Limit]) {
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else {
+        return;
+    };
+    for limit in limits.iter().filter(|limit| limit.block() == block) {
+        if let Some(Value::Object(property)) = properties.get_mut(limit.key()) {
+            let rule = match limit.most {
+                i64::MAX => format!("self >= {}", limit.least),
+                most => format!("self >= {} && self <= {most}", limit.least),
+            };
+            let default = limit.unit.amount(limit.default);
+            let message = format!(
+                "{} {}; leave it out for {default}",
+                limit.field,
+                limit.demand()
+            );
+            add(property, &rule, &message);
         }
+    }
+}
+
+fn add(schema: &mut serde_json::Map<String, Value>, rule: &str, message: &str) {
+    let rules = schema
+        .entry("x-kubernetes-validations")
+        .or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(rules) = rules {
+        rules.push(json!({ "rule": rule, "message": message }));
     }
 }

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 
 use kube::CustomResourceExt;
-use kube::core::cel::{Validator, compile_schema};
-use quorate_api::RaftCluster;
+use kube::core::cel::{CompiledSchema, compile_schema, validate_compiled};
 use quorate_api::cases::{By, Case};
-use serde_json::Value;
+use quorate_api::{RaftCluster, RaftClusterSpec};
+use quorate_wire::Limit;
+use quorate_wire::raft_cluster::LIMITS;
+use serde_json::{Value, json};
 
 fn cases() -> Vec<Case> {
     serde_saphyr::from_str(quorate_api::raft_cluster::CASES).unwrap()
@@ -28,7 +30,7 @@ fn schema() -> Value {
 }
 
 /// What an API server does: decode by the schema (serde stands in for it), default, judge. All messages, or none.
-fn refusals(case: &Case, schema: &Value) -> (By, Vec<String>) {
+fn refusals(case: &Case, rules: &CompiledSchema) -> (By, Vec<String>) {
     let object = case.resource("RaftCluster", &case.spec);
     if let Err(error) = serde_json::from_value::<RaftCluster>(object.clone()) {
         return (By::Schema, vec![error.to_string()]);
@@ -37,7 +39,7 @@ fn refusals(case: &Case, schema: &Value) -> (By, Vec<String>) {
         .old
         .as_ref()
         .map(|old| case.resource("RaftCluster", old));
-    match Validator::new().validate(schema, &object, old.as_ref()) {
+    match validate_compiled(rules, &object, old.as_ref()) {
         Ok(()) => (By::Rule, Vec::new()),
         Err(errors) => (
             By::Rule,
@@ -48,9 +50,9 @@ fn refusals(case: &Case, schema: &Value) -> (By, Vec<String>) {
 
 #[test]
 fn every_case_is_judged_as_its_table_says() {
-    let schema = schema();
+    let rules = compile_schema(&schema());
     for case in cases() {
-        let (by, messages) = refusals(&case, &schema);
+        let (by, messages) = refusals(&case, &rules);
         match (&case.error, case.by) {
             (None, _) | (Some(_), By::Guard) => {
                 assert!(messages.is_empty(), "{}: refused: {messages:?}", case.case)
@@ -75,16 +77,53 @@ fn every_case_is_judged_as_its_table_says() {
 #[test]
 fn every_rule_compiles_and_some_case_breaks_it() {
     let schema = schema();
-    assert!(!compile_schema(&schema).has_errors());
+    let compiled = compile_schema(&schema);
+    assert!(!compiled.has_errors());
     let mut rules = BTreeSet::new();
     messages(&schema, &mut rules);
     assert!(rules.len() >= 15, "the schema lost its rules: {rules:?}");
+    let below = LIMITS.map(|limit| with(&limit, limit.least - 1));
     let broken: BTreeSet<_> = cases()
         .iter()
-        .flat_map(|case| refusals(case, &schema).1)
+        .chain(&below)
+        .flat_map(|case| refusals(case, &compiled).1)
         .collect();
     let untried: Vec<_> = rules.difference(&broken).collect();
     assert!(untried.is_empty(), "no case breaks {untried:?}");
+}
+
+#[test]
+fn every_limit_is_the_one_of_its_row() {
+    let spec = serde_json::to_value(RaftClusterSpec::default()).unwrap();
+    let fields: BTreeSet<_> = ["timing", "snapshots", "limits"]
+        .iter()
+        .flat_map(|block| {
+            let keys = spec[block].as_object().unwrap().keys();
+            keys.map(move |key| format!("{block}.{key}"))
+        })
+        .collect();
+    assert_eq!(fields, LIMITS.map(|limit| limit.field.to_owned()).into());
+    let rules = compile_schema(&schema());
+    for limit in LIMITS {
+        assert_eq!(spec[limit.block()][limit.key()], limit.default, "{limit:?}");
+        let refused = |value| {
+            let told = refusals(&with(&limit, value), &rules).1;
+            let words = format!("{} {};", limit.field, limit.demand());
+            told.iter().any(|told| told.starts_with(&words))
+        };
+        assert!(refused(limit.least - 1), "{limit:?}");
+        assert!(!refused(limit.least), "{limit:?}");
+        assert!(!refused(limit.most), "{limit:?}");
+        if let Some(beyond) = limit.most.checked_add(1) {
+            assert!(refused(beyond), "{limit:?}");
+        }
+    }
+}
+
+fn with(limit: &Limit, value: i64) -> Case {
+    let block = json!({ limit.key(): value });
+    serde_json::from_value(json!({ "case": limit.field, "spec": { limit.block(): block } }))
+        .unwrap()
 }
 
 /// A string that a rule reads must be bounded, or the API server refuses the CRD for the rule's estimated cost.
@@ -113,7 +152,7 @@ fn the_defaults_of_the_schema_are_those_of_the_types() {
     assert_eq!(by_schema["spec"], by_serde["spec"]);
     assert_eq!(
         by_serde["spec"],
-        serde_json::to_value(quorate_api::RaftClusterSpec::default()).unwrap()
+        serde_json::to_value(RaftClusterSpec::default()).unwrap()
     );
 }
 
@@ -132,7 +171,7 @@ fn the_schema_has_no_unknown_format_and_no_nullable_field_in_the_spec() {
             }
         },
     );
-    let bare = serde_json::to_value(quorate_api::RaftClusterSpec::default()).unwrap();
+    let bare = serde_json::to_value(RaftClusterSpec::default()).unwrap();
     assert!(!bare.to_string().contains("null"), "{bare}");
 }
 

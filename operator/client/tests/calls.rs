@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_client::{Client, Error, Identity, Resolver, Timeouts};
-use quorate_wire::{Bootstrap, ChangeMember, GroupRequest, TransferLeader};
+use quorate_wire::{Bootstrap, ChangeMember, GroupRequest, MemberRequest, TransferLeader};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -161,7 +161,10 @@ async fn an_endless_answer_is_not_read_to_its_end() {
         answer(stream, "200 OK", &"x".repeat(5 << 20)).await;
     });
     let error = plain()
-        .members(&format!("a-0.a-peers:{port}"))
+        .ask(
+            &format!("a-0.a-peers:{port}"),
+            &MemberRequest::new("Do", "do", &()),
+        )
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Foreign { .. }), "{error}");

@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use quorate_client::{Client, Identity, Resolver, Timeouts};
 use quorate_engine::{Failure, Host, Key, Snapshot};
 use quorate_plan::{
-    APP, Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address, co_owner_reference,
-    is_pod_of, owner_reference,
+    APP, Action, AnyKind, Env, Event, INSTANCE, Object, Observed, admin_address,
+    co_owner_reference, is_pod_of, owner_reference,
 };
 use quorate_wire::MemberRequest;
 use serde_json::{Value, json};

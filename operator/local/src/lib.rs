@@ -32,12 +32,12 @@ mod store;
 mod supervisor;
 mod up;
 
-pub use quorate_wire::SummaryPair;
 pub use admission::{Applied, sort_of};
 pub use control::{Control, ControlError};
 pub use images::{ImageError, Images};
 pub use launch::become_member;
 pub use node::{Node, Run};
+pub use quorate_wire::SummaryPair;
 pub use report::PID_ANNOTATION;
 pub use resources::{
     Column, ResourceType, Writers, resource_type, resource_type_of, resource_types,

@@ -7,6 +7,8 @@ use quorate_api::cases::{By, Case};
 use quorate_api::{RaftCluster, RaftClusterSpec, Release};
 use quorate_plan::raft_cluster::{POOL, RaftClusters, unchangeable, validate};
 use quorate_plan::{Desired, Env, Object, PoolStage, Stage, Template};
+use quorate_wire::Limit;
+use quorate_wire::raft_cluster::LIMITS;
 use serde_json::{Value, json};
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
@@ -147,7 +149,7 @@ fn the_example_says_what_the_defaults_are() {
 }
 
 #[test]
-fn the_guards_agree_with_the_rules_of_the_crd_on_every_case() {
+fn every_case_is_refused_in_the_words_of_its_table() {
     let cases: Vec<Case> = serde_saphyr::from_str(quorate_api::raft_cluster::CASES).unwrap();
     for case in &cases {
         let parse = |spec: &Value| {
@@ -200,29 +202,77 @@ fn every_fault_is_told_at_once() {
         fields,
         [
             "metadata.name",
-            "metadata.uid",
-            "spec.storage.size",
-            "spec.podOverrides.spec.hostNetwork",
             "spec.members",
+            "spec.storage.size",
+            "metadata.uid",
+            "spec.podOverrides.spec.hostNetwork"
         ]
     );
 }
 
-/// The schema's own words, which a host without API server has to know.
-#[test]
-fn words_of_tolerations_that_the_schema_does_not_have_are_told() {
-    let wrong = json!([{ "key": "a", "operator": "In", "effect": "NoEntry" }]);
+fn faults(spec: Value) -> Vec<String> {
     let resource = json!({
         "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster",
-        "metadata": { "name": "demo", "uid": UID }, "spec": { "pods": { "tolerations": wrong } },
+        "metadata": { "name": "demo", "uid": UID }, "spec": spec,
     });
-    let faults = validate(&serde_json::from_value(resource).unwrap(), &env()).unwrap_err();
-    let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
-    let path = "spec.pods.tolerations[0]";
-    assert_eq!(
-        fields,
-        [format!("{path}.operator"), format!("{path}.effect")]
-    );
+    let judged = validate(&serde_json::from_value(resource).unwrap(), &env());
+    judged
+        .err()
+        .into_iter()
+        .flatten()
+        .map(|fault| fault.to_string())
+        .collect()
+}
+
+/// An API server tells these in words of its own, which a host without one has to find.
+#[test]
+fn bounds_that_the_schema_sets_without_a_rule_are_told() {
+    let toleration = json!({ "key": "a", "operator": "In", "effect": "NoEntry" });
+    for (spec, words) in [
+        (
+            json!({ "version": "1".repeat(64) }),
+            vec!["spec.version: must be at most 63 characters"],
+        ),
+        (
+            json!({ "pods": { "terminationGracePeriodSeconds": 0 } }),
+            vec!["spec.pods.terminationGracePeriodSeconds: must be 1 to 3600"],
+        ),
+        (
+            json!({ "pods": { "tolerations": [toleration] } }),
+            vec![
+                "spec.pods.tolerations[0].effect: must be NoSchedule, PreferNoSchedule or NoExecute",
+                "spec.pods.tolerations[0].operator: must be Equal or Exists",
+            ],
+        ),
+        (
+            json!({ "pods": { "imagePullSecrets": vec!["a"; 17] } }),
+            vec!["spec.pods.imagePullSecrets: must be at most 16 entries"],
+        ),
+    ] {
+        assert_eq!(faults(spec), words);
+    }
+}
+
+/// The CEL validator's arithmetic would overflow.
+#[test]
+fn a_size_beyond_reason_is_refused() {
+    for size in ["1e99", "1e-38", "1e-99", "1e2147483647", " 10Gi"] {
+        let told = faults(json!({ "storage": { "size": size } }));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("storage.size must be a quantity"),
+            "{told:?}"
+        );
+    }
+}
+
+/// A verdict is remembered by UID, and a host judges a change before the resource has it.
+#[test]
+fn a_changed_resource_is_judged_anew() {
+    for members in [3, 4, 3, 5, 2] {
+        let told = faults(json!({ "members": members }));
+        assert_eq!(told.is_empty(), members % 2 == 1, "{members}: {told:?}");
+    }
 }
 
 #[test]
@@ -244,6 +294,31 @@ fn labels_that_no_api_server_takes_are_told() {
         "metadata.annotations.x y",
     ];
     assert_eq!(fields, wrong);
+}
+
+/// By the name that the spec has for it, which the member's settings have too.
+#[test]
+fn every_limit_reaches_the_members() {
+    let written = |limit: &Limit, value: i64| {
+        let mut blocks =
+            json!({ "timing": { "electionTimeoutMs": 60_000 }, "storage": { "size": "16Ei" } });
+        blocks[limit.block()][limit.key()] = value.into();
+        let objects: Vec<_> = valid(blocks)
+            .build(&stage(pool(3, 0)))
+            .into_iter()
+            .collect();
+        let file = objects.iter().find_map(|object| match object {
+            Object::ConfigMap(map) => map.data.as_ref()?.get("config.yaml").cloned(),
+            _ => None,
+        });
+        let file: Value = serde_saphyr::from_str(&file.unwrap()).unwrap();
+        file[limit.key()].as_i64()
+    };
+    for limit in &LIMITS {
+        // As far as the rules on several limits allow.
+        let value = limit.default + 1;
+        assert_eq!(written(limit, value), Some(value), "{}", limit.field);
+    }
 }
 
 #[test]

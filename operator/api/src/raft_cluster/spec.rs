@@ -1,10 +1,11 @@
 //! What a user asks for.
 
 use kube::{CustomResource, KubeSchema};
+use quorate_wire::raft_cluster as limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{NAME, Rule, attach};
+use crate::rules::{NAME, Rule, attach, bound};
 use crate::{Logging, Monitoring, PodOverrides, Pods, Resources, Service, Storage, Tls};
 
 /// An even number needs a larger quorum and bears no more failures; more than 7 only slow every write.
@@ -31,45 +32,16 @@ pub const TLS_IS_FIXED: Rule = (
     "tls cannot be switched on or off on a living cluster: make a new cluster and copy the data (tls.secretName may change)",
 );
 
-/// Outside these an election never settles, or takes longer than anyone waits.
-pub const TIMING_IN_RANGE: Rule = (
-    "self.heartbeatIntervalMs >= 10 && self.heartbeatIntervalMs <= 10000 && self.electionTimeoutMs >= 50 && self.electionTimeoutMs <= 60000",
-    "timing: heartbeatIntervalMs must be 10 to 10000, and electionTimeoutMs 50 to 60000",
-);
-
 /// A follower must miss several heartbeats, not one, before it calls an election.
 pub const ELECTION_OUTLASTS_HEARTBEATS: Rule = (
     "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs",
     "timing.electionTimeoutMs must be at least 5 times timing.heartbeatIntervalMs: raise the one or lower the other",
 );
 
-/// A log is cut at least this seldom, or members do nothing but take snapshots.
-pub const SNAPSHOTS_IN_RANGE: Rule = (
-    "self.compactAfterEntries >= 100 && self.compactAfterBytes >= 1048576 && self.keepEntries >= 0",
-    "snapshots: compactAfterEntries must be at least 100, compactAfterBytes at least 1048576 (1 MiB), and keepEntries not negative",
-);
-
 /// What is kept is part of what made the log too long.
 pub const KEEP_LESS_THAN_COMPACTED: Rule = (
     "self.keepEntries < self.compactAfterEntries",
     "snapshots.keepEntries must be less than snapshots.compactAfterEntries: a log cannot be cut to more than it holds",
-);
-
-/// Zero of anything would serve nobody.
-pub const LIMITS_ARE_POSITIVE: Rule = (
-    "self.maxKeyBytes > 0 && self.maxValueBytes > 0 && self.maxBatchOperations > 0 && self.maxBatchBytes > 0 \
-     && self.maxPageEntries > 0 && self.maxPendingBytes > 0 && self.maxPendingRequests > 0 && self.maxConnections > 0 \
-     && self.maxSessions > 0 && self.requestTimeoutMs > 0 && self.lagBoundEntries > 0 && self.freeSpaceReserveBytes >= 0",
-    "limits must be positive (freeSpaceReserveBytes may be 0): leave a limit out for its default",
-);
-
-/// Every entry is copied to every member in one message, and held in memory meanwhile.
-pub const LIMITS_ARE_BOUNDED: Rule = (
-    "self.maxKeyBytes <= 32768 && self.maxValueBytes <= 8388608 && self.maxBatchBytes <= 8388608 && self.maxBatchOperations <= 10000 \
-     && self.maxPageEntries <= 100000 && self.maxPendingBytes <= 4294967295 && self.maxConnections <= 1048576 \
-     && self.requestTimeoutMs <= 600000",
-    "limits can be at most: maxKeyBytes 32768, maxValueBytes and maxBatchBytes 8388608 (8 MiB), maxBatchOperations 10000, \
-     maxPageEntries 100000, maxPendingBytes 4294967295, maxConnections 1048576, requestTimeoutMs 600000 (10 minutes)",
 );
 
 /// Else the largest request that is allowed could never be written.
@@ -92,12 +64,6 @@ pub const THE_LOG_FITS: Rule = (
 pub const KEYS_STAY_IN_REACH: Rule = (
     "self.maxKeyBytes >= oldSelf.maxKeyBytes",
     "limits.maxKeyBytes can only grow: longer keys that are there already could be neither read nor deleted",
-);
-
-/// A shorter session would end between two writes, a longer one outlives every client.
-pub const SESSION_LIFETIME_IN_RANGE: Rule = (
-    "self.sessionLifetimeMs >= 1000 && self.sessionLifetimeMs <= 86400000",
-    "limits.sessionLifetimeMs must be 1000 (a second) to 86400000 (a day)",
 );
 
 /// A replicated key-value store: one raft group of 1, 3, 5 or 7 members.
@@ -193,9 +159,9 @@ pub struct RaftClusterSpec {
 pub struct Timing {
     /// After how long without a leader a follower calls an election, in milliseconds; each waits up to twice as long,
     /// at random. Raise it where the network between zones is slow.
-    pub election_timeout_ms: i32,
+    pub election_timeout_ms: i64,
     /// How often a leader says that it is there, in milliseconds.
-    pub heartbeat_interval_ms: i32,
+    pub heartbeat_interval_ms: i64,
 }
 
 /// When the log is cut: at whichever bound is reached first.
@@ -221,19 +187,19 @@ pub struct Limits {
     /// The largest value, in bytes (413 beyond).
     pub max_value_bytes: i64,
     /// The conditions and the operations of one batch, each (400 beyond).
-    pub max_batch_operations: i32,
+    pub max_batch_operations: i64,
     /// The body of one batch, in bytes (413 beyond).
     pub max_batch_bytes: i64,
     /// The entries of one page.
-    pub max_page_entries: i32,
+    pub max_page_entries: i64,
     /// The bytes of writes that wait to be committed (429 beyond).
     pub max_pending_bytes: i64,
     /// The requests that wait (429 beyond).
-    pub max_pending_requests: i32,
+    pub max_pending_requests: i64,
     /// The open client connections.
-    pub max_connections: i32,
+    pub max_connections: i64,
     /// The client sessions of the group (429 beyond).
-    pub max_sessions: i32,
+    pub max_sessions: i64,
     /// How long a session lives after its last write, in milliseconds.
     pub session_lifetime_ms: i64,
     /// How long a request may take, in milliseconds.
@@ -243,8 +209,6 @@ pub struct Limits {
     /// The free bytes of disk below which client writes are refused, while the cluster itself goes on.
     pub free_space_reserve_bytes: i64,
 }
-
-const MIB: i64 = 1024 * 1024;
 
 fn default_members() -> i32 {
     3
@@ -275,8 +239,8 @@ impl Default for RaftClusterSpec {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            election_timeout_ms: 1000,
-            heartbeat_interval_ms: 100,
+            election_timeout_ms: limits::ELECTION_TIMEOUT_MS.default,
+            heartbeat_interval_ms: limits::HEARTBEAT_INTERVAL_MS.default,
         }
     }
 }
@@ -284,9 +248,9 @@ impl Default for Timing {
 impl Default for Snapshots {
     fn default() -> Self {
         Self {
-            compact_after_entries: 10_000,
-            compact_after_bytes: 64 * MIB,
-            keep_entries: 5_000,
+            compact_after_entries: limits::COMPACT_AFTER_ENTRIES.default,
+            compact_after_bytes: limits::COMPACT_AFTER_BYTES.default,
+            keep_entries: limits::KEEP_ENTRIES.default,
         }
     }
 }
@@ -294,40 +258,34 @@ impl Default for Snapshots {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_key_bytes: 4096,
-            max_value_bytes: MIB,
-            max_batch_operations: 128,
-            max_batch_bytes: 4 * MIB,
-            max_page_entries: 1000,
-            max_pending_bytes: 64 * MIB,
-            max_pending_requests: 10_000,
-            max_connections: 4096,
-            max_sessions: 10_000,
-            session_lifetime_ms: 60_000,
-            request_timeout_ms: 5000,
-            lag_bound_entries: 1000,
-            free_space_reserve_bytes: 64 * MIB,
+            max_key_bytes: limits::MAX_KEY_BYTES.default,
+            max_value_bytes: limits::MAX_VALUE_BYTES.default,
+            max_batch_operations: limits::MAX_BATCH_OPERATIONS.default,
+            max_batch_bytes: limits::MAX_BATCH_BYTES.default,
+            max_page_entries: limits::MAX_PAGE_ENTRIES.default,
+            max_pending_bytes: limits::MAX_PENDING_BYTES.default,
+            max_pending_requests: limits::MAX_PENDING_REQUESTS.default,
+            max_connections: limits::MAX_CONNECTIONS.default,
+            max_sessions: limits::MAX_SESSIONS.default,
+            session_lifetime_ms: limits::SESSION_LIFETIME_MS.default,
+            request_timeout_ms: limits::REQUEST_TIMEOUT_MS.default,
+            lag_bound_entries: limits::LAG_BOUND_ENTRIES.default,
+            free_space_reserve_bytes: limits::FREE_SPACE_RESERVE_BYTES.default,
         }
     }
 }
 
 fn timing_rules(schema: &mut schemars::Schema) {
-    attach(schema, &[TIMING_IN_RANGE, ELECTION_OUTLASTS_HEARTBEATS]);
+    bound(schema, "timing", &limits::LIMITS);
+    attach(schema, &[ELECTION_OUTLASTS_HEARTBEATS]);
 }
 
 fn snapshot_rules(schema: &mut schemars::Schema) {
-    attach(schema, &[SNAPSHOTS_IN_RANGE, KEEP_LESS_THAN_COMPACTED]);
+    bound(schema, "snapshots", &limits::LIMITS);
+    attach(schema, &[KEEP_LESS_THAN_COMPACTED]);
 }
 
 fn limit_rules(schema: &mut schemars::Schema) {
-    attach(
-        schema,
-        &[
-            LIMITS_ARE_POSITIVE,
-            LIMITS_ARE_BOUNDED,
-            A_REQUEST_FITS_THE_QUEUE,
-            SESSION_LIFETIME_IN_RANGE,
-            KEYS_STAY_IN_REACH,
-        ],
-    );
+    bound(schema, "limits", &limits::LIMITS);
+    attach(schema, &[A_REQUEST_FITS_THE_QUEUE, KEYS_STAY_IN_REACH]);
 }

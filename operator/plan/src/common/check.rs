@@ -1,11 +1,9 @@
-//! The guards that an API server's CEL rules are elsewhere: the embedded host has no API server, and a real one may
-//! still hold what an older CRD let in.
+//! The guards of what no rule of a CRD can see (`rules` has those), as keys of labels and what is in `podOverrides`.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use quorate_api::rules::Rule;
 
 use crate::Invalid;
 
@@ -31,6 +29,12 @@ impl<T> Deref for Checked<T> {
 /// Everything that is wrong with a resource.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Invalid>);
+
+impl From<Vec<Invalid>> for Faults {
+    fn from(faults: Vec<Invalid>) -> Self {
+        Self(faults)
+    }
+}
 
 /// What is said of labels and annotations that no API server takes.
 const NO_KEY: &str = "is no key: write NAME or DOMAIN/NAME, the name of at most 63 letters, digits, '-', '_' and '.'";
@@ -64,13 +68,6 @@ impl Faults {
         }
     }
 
-    /// Notes that a field breaks a rule of the schema, in the rule's words.
-    pub(crate) fn demand(&mut self, holds: bool, field: &str, (_, message): Rule) {
-        if !holds {
-            self.add(field, message);
-        }
-    }
-
     /// Notes what is wrong with a field, and what to write instead.
     pub(crate) fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.0.push(Invalid {
@@ -87,13 +84,6 @@ impl Faults {
             Err(self.0)
         }
     }
-}
-
-/// `^[a-z]([-a-z0-9]*[a-z0-9])?$` of at most `max` characters: what a Service may be called (RFC 1035).
-pub(crate) fn is_dns_label(text: &str, max: usize) -> bool {
-    text.len() <= max
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && ends_and_holds(text, "-", is_lower)
 }
 
 /// `^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`: what most objects may be called (RFC 1123).
@@ -113,31 +103,6 @@ pub(crate) fn is_label_key(text: &str) -> bool {
         Some((domain, name)) => is_dns_subdomain(domain) && is_label_value(name),
         None => is_label_value(text),
     }
-}
-
-/// `^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$`
-pub(crate) fn is_image(text: &str) -> bool {
-    text.len() <= 512
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-._/:@".contains(c))
-}
-
-/// Levels, each after `MODULE=` or alone: `^([a-zA-Z0-9_:]+=)?LEVEL(,([a-zA-Z0-9_:]+=)?LEVEL)*$`
-pub(crate) fn is_log_filter(text: &str) -> bool {
-    let is_module = |text: &str| {
-        !text.is_empty()
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
-    };
-    let is_level = |text: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
-    let is_directive = |text: &str| match text.split_once('=') {
-        Some((module, level)) => is_module(module) && is_level(level),
-        None => is_level(text),
-    };
-    text.len() <= 256 && text.split(',').all(is_directive)
 }
 
 fn is_lower(c: char) -> bool {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 use kube::core::Resource;
 use serde_json::{Value, json};
 
-use super::check::{Faults, is_dns_label};
+use super::check::Faults;
 use crate::pool::{KindNames, PoolName};
 
 /// Label of claims and pods: the UID of the resource that they were made for. An earlier resource of the same name left
@@ -51,11 +51,6 @@ impl Identity {
     ) -> Self {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (name, uid) = (text(&meta.name), text(&meta.uid));
-        faults.demand(
-            is_dns_label(&name, 40),
-            "metadata.name",
-            quorate_api::rules::NAME,
-        );
         faults.metadata("metadata", meta);
         if uid.is_empty() {
             faults.add(

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile, SecurityContext, Toleration,
     TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
-use quorate_api::{Pods, Resources, Spread, fragment_rules as rules, quantity};
+use quorate_api::{Pods, Resources, Spread, quantity};
 
 use super::check::{Checked, Faults, is_dns_subdomain};
 use super::identity::matching;
@@ -18,26 +18,11 @@ const NODE: &str = "kubernetes.io/hostname";
 /// The user, and group, of every pod of ours, which our image calls `nonroot`: nothing of the node is ever its own.
 pub const USER: i64 = 65532;
 
-/// Checks `spec.pods`.
+/// Checks of `spec.pods` what no rule does.
 pub(crate) fn checked(pods: &Pods, faults: &mut Faults) -> Checked<Pods> {
     for (at, toleration) in pods.tolerations.iter().enumerate() {
         let exists = toleration.operator.as_deref() == Some("Exists");
-        let bare = toleration.value.as_deref().is_none_or(str::is_empty);
         let path = format!("spec.pods.tolerations[{at}]");
-        faults.demand(!exists || bare, &path, rules::TOLERATION);
-        let known = |given: &Option<String>, words: &[&str]| {
-            given.as_deref().is_none_or(|given| words.contains(&given))
-        };
-        if !known(&toleration.operator, &["Equal", "Exists"]) {
-            faults.add(format!("{path}.operator"), "must be Equal or Exists");
-        }
-        if !known(
-            &toleration.effect,
-            &["NoSchedule", "PreferNoSchedule", "NoExecute"],
-        ) {
-            let words = "must be NoSchedule, PreferNoSchedule or NoExecute";
-            faults.add(format!("{path}.effect"), words);
-        }
         if toleration.key.as_deref().is_none_or(str::is_empty) && !exists {
             let words = "is missing: name a key, or use operator Exists for every key";
             faults.add(format!("{path}.key"), words);
@@ -53,25 +38,10 @@ pub(crate) fn checked(pods: &Pods, faults: &mut Faults) -> Checked<Pods> {
     if !class.is_none_or(is_dns_subdomain) {
         faults.add("spec.pods.priorityClassName", "is no object's name");
     }
-    let named = pods
-        .image_pull_secrets
-        .iter()
-        .all(|name| is_dns_subdomain(name));
-    faults.demand(
-        named,
-        "spec.pods.imagePullSecrets",
-        rules::IMAGE_PULL_SECRET,
-    );
-    if !(1..=3600).contains(&pods.termination_grace_period_seconds) {
-        faults.add(
-            "spec.pods.terminationGracePeriodSeconds",
-            "must be 1 to 3600",
-        );
-    }
     Checked::new(pods.clone())
 }
 
-/// Checks `spec.resources`.
+/// Checks `spec.resources`, whose names no rule knows.
 pub(crate) fn checked_resources(resources: &Resources, faults: &mut Faults) -> Checked<Resources> {
     for (block, amounts) in [
         ("requests", &resources.requests),

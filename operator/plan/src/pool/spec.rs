@@ -10,7 +10,7 @@ use quorate_api::{Release, Resources, Storage};
 use crate::common::check::{Checked, Faults};
 use crate::common::identity::Identity;
 use crate::common::overrides::Overrides;
-use crate::common::{pods, release, storage};
+use crate::common::pods;
 use crate::{Env, PoolStage, Template};
 
 /// The fragments that every kind's spec has, checked.
@@ -68,8 +68,11 @@ impl Basics {
         faults.annotations("spec.service.annotations", &given.service.annotations);
         Basics {
             identity: Identity::checked::<K>(names, meta, faults),
-            release: release::checked(given.image, given.version, env, faults),
-            storage: given.storage.map(|given| storage::checked(given, faults)),
+            release: Release {
+                image: given.image.unwrap_or(&env.default_image).to_owned(),
+                version: given.version.map(str::to_owned),
+            },
+            storage: given.storage.cloned().map(Checked::new),
             resources: pods::checked_resources(given.resources, faults),
             tls: given.tls.cloned(),
             service: given.service.clone(),

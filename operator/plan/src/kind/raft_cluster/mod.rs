@@ -14,7 +14,7 @@ use crate::{
     Census, Decision, Desired, Env, GroupSpec, Invalid, Kind, KindStatus, Observed, Refusal, Voters,
 };
 
-pub use validate::{Members, ValidRaftCluster, unchangeable, validate};
+pub use validate::{ValidRaftCluster, unchangeable, validate};
 
 /// The only pool.
 pub const POOL: PoolName = PoolName {
@@ -80,7 +80,7 @@ impl Kind for RaftClusters {
             config: config::lines(valid),
             starts_within: STARTS_WITHIN,
         };
-        vec![Pool::new(&valid.basics, POOL, valid.members.get(), program)]
+        vec![Pool::new(&valid.basics, POOL, valid.members, program)]
     }
 
     fn decide(

@@ -1,0 +1,5 @@
+//! What is RaftCluster's own.
+
+mod limits;
+
+pub use limits::*;
