@@ -8,28 +8,35 @@
 //! - One thread applies committed commands in order; a few more read and write snapshot files ([`lanes`]).
 //! - One connection leads to each peer, and one from each ([`transport`]), for all groups.
 //!
-//! A workload calls [`start`] and keeps the [`Handle`].
+//! A workload opens its [`data`] folder, calls [`start`] and keeps the [`Handle`]. Beside its own protocol it serves the
+//! [`admin`] listener and [`GroupVitals`], and ends as [`life`] says.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
+pub mod admin;
 mod budget;
+pub mod data;
 mod driver;
 mod fatal;
 mod handle;
 mod lanes;
 mod latency;
+pub mod life;
 mod metrics;
 mod options;
+pub mod problems;
 mod space;
 mod spans;
 mod start;
 mod status;
-mod trace;
 mod transport;
+mod vitals;
 mod writer;
 
+pub use access::{GroupAccess, GroupHandle};
 pub use fatal::{EXIT_CODE, Fatal};
 pub use handle::Handle;
 pub use options::{Options, TransportLimits};
 pub use start::{Disks, Running, StartError, start};
-pub use status::NodeStatus;
-pub use trace::TraceContext;
+pub use status::{NodeStatus, parse_id};
+pub use vitals::GroupVitals;

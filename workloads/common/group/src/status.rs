@@ -55,7 +55,7 @@ impl NodeStatus {
         let members: BTreeSet<MemberId> = groups
             .iter()
             .flat_map(|group| &group.configuration.members)
-            .filter_map(|member| parse(&member.id))
+            .filter_map(|member| parse_id(&member.id))
             .collect();
         let contacts = members
             .into_iter()
@@ -75,9 +75,13 @@ impl NodeStatus {
     }
 }
 
-/// The wire form of an identity.
-pub(crate) fn parse(id: &str) -> Option<MemberId> {
-    u64::from_str_radix(id, 16).ok().map(MemberId)
+/// An identity as the documents write it.
+pub fn parse_id(text: &str) -> Option<MemberId> {
+    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(text, 16)
+        .ok()
+        .filter(|id| digits && *id != 0)
+        .map(MemberId)
 }
 
 /// Publishes the status and what of it is a metric.
@@ -164,7 +168,7 @@ impl Publisher {
             if self.leaders.get(&group.group) == Some(leader) {
                 continue;
             }
-            let name = parse(leader)
+            let name = parse_id(leader)
                 .and_then(|id| status.contacts.get(&id))
                 .map_or("?", |contact| &contact.name);
             tracing::info!(group = group.group, term = group.term, leader, name, role = ?group.role, "a leader was elected");

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::problem::Refusal;
+use crate::http::problem::Refusal;
 use crate::stall::Impatient;
 use crate::tls::{Conn, Demand, Tls};
 use crate::unreadable::{Answered, Explained, Turn};

@@ -109,6 +109,19 @@ struct Configs {
 /// Length and time of change of each file; `None` where there is no file.
 type Stamps = [Option<(u64, SystemTime)>; 3];
 
+/// The certificates in `dir`, kept up to date from now on, if there is one. Within a tokio runtime.
+pub fn open(dir: Option<&Path>) -> Result<Option<Arc<Tls>>, TlsError> {
+    let Some(dir) = dir else {
+        tracing::warn!(
+            "insecure: no certificates were given (tls-dir), so anybody who reaches the ports may read, write and administer"
+        );
+        return Ok(None);
+    };
+    let tls = Arc::new(Tls::load(dir)?);
+    tokio::spawn(Arc::clone(&tls).watch());
+    Ok(Some(tls))
+}
+
 impl Tls {
     /// Reads the folder.
     ///

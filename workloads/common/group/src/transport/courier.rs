@@ -332,7 +332,7 @@ fn envelope(outgoing: Outgoing) -> proto::Envelope {
         message: encode_message(&outgoing.message),
         trace: outgoing
             .trace
-            .map(crate::trace::TraceContext::to_bytes)
+            .map(quorate_node::trace::TraceContext::to_bytes)
             .unwrap_or_default(),
     }
 }

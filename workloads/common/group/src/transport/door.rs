@@ -29,7 +29,7 @@ use super::proto::{self, FromReceiver, FromSender, from_receiver, from_sender, r
 use crate::driver::{Admission, Event, Events};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::trace::TraceContext;
+use quorate_node::trace::TraceContext;
 
 /// Who connects says hello within this time, or leaves.
 const HELLO: Duration = Duration::from_secs(5);

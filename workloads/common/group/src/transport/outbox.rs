@@ -9,7 +9,7 @@ use quorate_group_core::{PeerBody, PeerMessage};
 use quorate_raft::{Body, Payload};
 
 use crate::options::TransportLimits;
-use crate::trace::TraceContext;
+use quorate_node::trace::TraceContext;
 
 /// A message on its way to a peer.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use super::proto::{FromReceiver, FromSender, Welcome, from_receiver, from_sender
 use crate::driver::{Admission, Event, Events};
 use crate::metrics::Metrics;
 use crate::options::{Options, TransportLimits};
-use crate::trace::TraceContext;
+use quorate_node::trace::TraceContext;
 
 /// Long enough for a machine that does eight other things.
 const PATIENCE: Duration = Duration::from_secs(20);

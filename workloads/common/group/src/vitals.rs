@@ -1,95 +1,63 @@
-//! What the member tells of itself at `/status` and `/readyz`.
+//! What a member of groups tells of itself at `/status` and `/readyz`.
 
 use std::sync::Arc;
 
-use quorate_group::NodeStatus;
-use quorate_node::health::Member;
-use quorate_node::tls::Tls;
-use quorate_wire::{
-    BAD_CERTIFICATES, DISK_FULL, MemberProblem, MemberState, MemberStatus, Role, STATUS_VERSION,
-};
+use quorate_group_core::GroupId;
+use quorate_node::about::About;
+use quorate_node::health::Vitals;
+use quorate_wire::{DISK_FULL, MemberProblem, MemberState, MemberStatus, Role};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::broken::{self, Fault};
-use crate::{GROUP, VERSION};
+use crate::status::NodeStatus;
 
-/// The highest feature level that this build can write (DESIGN, section 4).
-const FEATURE_LEVEL: u32 = 1;
-
-/// The member as the health listener sees it.
-pub struct Face {
-    /// The resource's UID.
-    pub cluster: String,
-    /// The member's name.
-    pub name: String,
-    /// The certificates, if any were given.
-    pub tls: Option<Arc<Tls>>,
-    /// The latest status of the group's node.
-    pub node: tokio::sync::watch::Receiver<Arc<NodeStatus>>,
+/// A member whose one group is all that it serves.
+pub struct GroupVitals {
+    /// Who it is.
+    pub about: About,
+    /// The group.
+    pub group: GroupId,
+    /// The latest status of the groups.
+    pub node: watch::Receiver<Arc<NodeStatus>>,
     /// Cancelled when the member stops.
     pub stop: CancellationToken,
 }
 
-impl Member for Face {
+impl Vitals for GroupVitals {
     fn status(&self) -> MemberStatus {
         let node = self.node.borrow().clone();
-        MemberStatus {
-            schema: STATUS_VERSION.into(),
-            kind: "RaftCluster".into(),
-            name: self.name.clone(),
-            version: VERSION.into(),
-            feature_level: FEATURE_LEVEL,
-            cluster: self.cluster.clone(),
-            incarnation: node.id.to_string(),
-            state: node.state,
-            reason: reason(&node),
-            can_set_aside: node.can_set_aside,
-            ready: self.readiness().is_ok(),
-            insecure: self.tls.is_none() || cfg!(feature = "unsafe-no-sync"),
-            problems: problems(&node, self.tls.as_ref().and_then(|tls| tls.complaint())),
-            restart_blockers: node.restart_blockers.clone(),
-            groups: node.groups.clone(),
-        }
+        let ready = self.readiness().is_ok();
+        let mut status = self.about.status(node.id.to_string(), ready);
+        status.state = node.state;
+        status.reason.clone_from(&node.reason);
+        status.can_set_aside = node.can_set_aside;
+        status.problems.splice(..0, disk_full(&node));
+        status.restart_blockers.clone_from(&node.restart_blockers);
+        status.groups.clone_from(&node.groups);
+        status
     }
 
     fn readiness(&self) -> Result<(), String> {
         if self.stop.is_cancelled() {
             return Err("the member is stopping".into());
         }
-        readiness(&self.node.borrow())
+        readiness(&self.node.borrow(), self.group)
     }
 }
 
-/// Why the member is not running, or what is wrong with the build.
-fn reason(node: &NodeStatus) -> Option<String> {
-    let unsafe_build = cfg!(feature = "unsafe-no-sync")
-        .then(|| "this build (unsafe-no-sync) syncs nothing to disk: a power cut loses acknowledged writes".to_owned());
-    node.reason.clone().or(unsafe_build)
-}
-
-/// What is wrong although the member runs: it serves reads, so it stays ready.
-fn problems(node: &NodeStatus, bad_certificates: Option<String>) -> Vec<MemberProblem> {
-    let disk_full = node.read_only.then(|| MemberProblem {
+/// It serves reads, so it stays ready.
+fn disk_full(node: &NodeStatus) -> Option<MemberProblem> {
+    node.read_only.then(|| MemberProblem {
         code: DISK_FULL.into(),
         message: "free space on the disk is below free-space-reserve-bytes: client writes are refused until space returns; \
                   enlarge the volume or free space on it"
             .into(),
-    });
-    let bad_certificates = bad_certificates.map(|why| MemberProblem {
-        code: BAD_CERTIFICATES.into(),
-        message: format!(
-            "{why}; the certificates before these stay in use, but a restart would fail"
-        ),
-    });
-    disk_full.into_iter().chain(bad_certificates).collect()
+    })
 }
 
 /// A voter within its lag bound that knows a leader: what is ready counts for the quorum, so that a budget for
 /// disruptions counts what matters.
-fn readiness(node: &NodeStatus) -> Result<(), String> {
-    if broken::has(Fault::NeverReady) {
-        return Err("this build is broken on purpose".into());
-    }
+fn readiness(node: &NodeStatus, id: GroupId) -> Result<(), String> {
     match node.state {
         MemberState::Running => {}
         MemberState::Empty => {
@@ -104,8 +72,8 @@ fn readiness(node: &NodeStatus) -> Result<(), String> {
                 .unwrap_or_else(|| format!("the member is {:?}", node.state)));
         }
     }
-    let Some(group) = node.group(GROUP) else {
-        return Err(format!("the member does not belong to group {GROUP} yet"));
+    let Some(group) = node.group(id) else {
+        return Err(format!("the member does not belong to group {id} yet"));
     };
     if group.role == Role::Learner {
         return Err("the member is a learner: it serves, but does not count for the quorum until it is promoted".into());
@@ -165,10 +133,10 @@ mod tests {
             MemberState::Running,
             vec![group(Role::Leader, leader, true)],
         );
-        assert_eq!(problems(&node, None), []);
+        assert_eq!(disk_full(&node), None);
         node.read_only = true;
-        assert_eq!(problems(&node, None)[0].code, DISK_FULL);
-        assert_eq!(readiness(&node), Ok(()));
+        assert_eq!(disk_full(&node).unwrap().code, DISK_FULL);
+        assert_eq!(readiness(&node, 1), Ok(()));
     }
 
     #[test]
@@ -196,7 +164,7 @@ mod tests {
             (node(MemberState::Removed, vec![]), Some("Removed")),
         ];
         for (node, words) in table {
-            match (readiness(&node), words) {
+            match (readiness(&node, 1), words) {
                 (Ok(()), None) => {}
                 (Err(why), Some(words)) => assert!(why.contains(words), "{why}"),
                 (got, wanted) => panic!("{node:?}: {got:?}, not {wanted:?}"),
