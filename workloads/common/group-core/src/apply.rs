@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 use quorate_raft::{Configuration, Entry, Index, MemberId, Payload, SnapshotMeta, Term};
 use quorate_store::{Batch, BatchWrite, StateError, StateStore};
 
-use crate::GroupId;
 use crate::command::{Body, Command};
-use crate::io::Outcome;
 use crate::keys::{self, Space};
 use crate::machine::{StateMachine, Txn};
 use crate::meta::{Meta, damaged};
 use crate::overlay::Overlay;
 use crate::planted::planted;
 use crate::sessions::{Sessions, Verdict};
+use crate::types::GroupId;
+use crate::types::Outcome;
 
 /// What came of the entries.
 pub(crate) struct Applied {

@@ -22,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod apply;
+mod ask;
 mod codec;
 mod command;
 mod compaction;
@@ -54,7 +55,10 @@ mod snapshot_send;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod types;
+mod work;
 
+pub use ask::*;
 pub use codec::{decode_message, encode_message};
 pub use config::{Config, ConfigError, MAX_CHUNK_BYTES};
 pub use identity::{Identity, IdentityError, open_identity};
@@ -70,3 +74,5 @@ pub use proto::CodecError;
 pub use record::Record;
 pub use recovery::{RecoverError, Recovered, recover};
 pub use tasks::{Context, run};
+pub use types::*;
+pub use work::*;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use quorate_raft::{LogStart, Vote, WriteId};
 use quorate_store::{LogError, SegmentLog};
 
-use crate::GroupId;
 use crate::io::{Durable, Input};
 use crate::record::Record;
+use crate::types::GroupId;
 
 /// What a new segment begins with: the vote and start of every group, so that older segments can go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use quorate_store::StateError;
 
-use crate::GroupId;
 use crate::keys::{self, Space};
 use crate::overlay::Overlay;
+use crate::types::GroupId;
 
 /// A replicated state machine. Deterministic in the command alone: no clock, no randomness, no other state than
 /// the transaction's.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use quorate_raft::MemberId;
 
-use crate::GroupId;
-use crate::io::SnapshotFile;
+use crate::types::GroupId;
+use crate::types::SnapshotFile;
 
 /// The member's identity.
 pub(crate) const IDENTITY: &str = "identity";

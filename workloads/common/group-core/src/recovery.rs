@@ -8,7 +8,6 @@ use quorate_store::{
     Disk, FileSystem, LogError, LogOptions, NEWEST, SegmentLog, StateError, StateStore, TornTail,
 };
 
-use crate::GroupId;
 use crate::compaction::Compaction;
 use crate::config::{Config, ConfigError};
 use crate::group::Start;
@@ -21,6 +20,7 @@ use crate::node::Node;
 use crate::paths;
 use crate::replay::{GroupLog, Replay};
 use crate::snapshot_file::SnapshotError;
+use crate::types::GroupId;
 
 /// What a start yields.
 pub struct Recovered {

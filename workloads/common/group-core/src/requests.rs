@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use quorate_raft::{Entry, Handover, Index, MemberId, Now, Refusal, Term, Ticket};
 
-use crate::io::{Refused, Reply};
+use crate::ask::{Refused, Reply};
 use crate::round::Shared;
 
 /// Who waits for the answer.

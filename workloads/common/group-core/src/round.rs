@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use quorate_raft::{Contact, Index, LogStart, MemberId, Now, Ticket, WriteId};
 
-use crate::GroupId;
+use crate::ask::{Refused, Reply};
 use crate::config::Config;
-use crate::io::{Effect, Refused, Reply, Task};
+use crate::io::Effect;
 use crate::message::{PeerBody, PeerMessage};
 use crate::record::Record;
+use crate::types::GroupId;
+use crate::work::Task;
 
 /// How many senders' addresses are remembered that no configuration holds.
 const MAX_HEARD: usize = 1024;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use quorate_raft::MemberId;
 
-use crate::io::SnapshotFile;
+use crate::types::SnapshotFile;
 
 /// How many pieces may wait for the disk.
 const MAX_QUEUED: usize = 64;

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use quorate_raft::{Change, Index, Input as CoreInput, MemberId, Role, Ticket};
 
 use super::Group;
+use crate::ask::{Refused, Reply, Request};
 use crate::command::{Body, Command};
-use crate::io::{Refused, Reply, Request};
 use crate::message::PeerBody;
 use crate::planted::planted;
 use crate::requests::{Copy, Kind, Origin};

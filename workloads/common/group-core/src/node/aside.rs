@@ -4,26 +4,11 @@
 use quorate_raft::{MemberId, Now, Ticket};
 
 use super::Node;
-use crate::GroupId;
+use crate::ask::{Refused, Reply, Request};
 use crate::group::Group;
-use crate::io::{Effect, Input, Refused, Reply, Request, Task, TaskResult};
-
-/// How far it has come.
-#[derive(Debug, Default)]
-pub(super) struct Aside {
-    /// That this identity is given up has been told to the disk.
-    standing: bool,
-    /// Who waits for damaged data to be given up.
-    tickets: Vec<Ticket>,
-    /// Why the disk did not take the mark.
-    failed: Option<String>,
-}
-
-impl Aside {
-    pub(super) fn is_standing(&self) -> bool {
-        self.standing
-    }
-}
+use crate::io::{Effect, Input};
+use crate::types::GroupId;
+use crate::work::{Task, TaskResult};
 
 impl Node {
     /// Whether damaged data can make way for a new identity on the same disk; else only another disk helps.

@@ -1,6 +1,7 @@
 //! All groups of one process.
 
 mod aside;
+mod begun;
 mod bootstrap;
 mod status;
 
@@ -8,18 +9,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_raft::{Body, Index, MemberId, Now, Raft, Restored, Ticket, WriteId};
 
-use crate::GroupId;
+use crate::ask::{Refused, Reply, Request};
 use crate::compaction::Compaction;
 use crate::config::Config;
 use crate::group::{Group, Start};
-use crate::io::{Durable, Effect, Input, Refused, Reply, Request, TaskResult};
+use crate::io::{Durable, Effect, Input};
 use crate::log_index::LogIndex;
 use crate::message::{PeerBody, PeerMessage};
 use crate::record::Record;
 use crate::round::{Round, Shared};
+use crate::types::GroupId;
+use crate::work::TaskResult;
 
-use aside::Aside;
-use bootstrap::Bootstraps;
+use begun::{Aside, Bootstraps};
 
 /// How many groups a member takes part in at most.
 const MAX_GROUPS: usize = 1 << 16;

@@ -4,8 +4,8 @@ use quorate_raft::{Contact, MemberId, Raft, Ticket};
 use quorate_wire::{GroupStatus, MemberState, RestartBlocker};
 
 use super::Node;
-use crate::GroupId;
 use crate::group::Group;
+use crate::types::GroupId;
 
 impl Node {
     /// This member's identity.
