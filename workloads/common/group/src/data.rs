@@ -28,7 +28,7 @@ pub struct Data {
 pub fn open(
     dir: &Path,
     cluster: &str,
-    seam: impl FnOnce(RealFs) -> Disk,
+    seam: impl FnOnce(Disk) -> Disk,
     open_store: impl FnOnce(&Path) -> Result<Arc<dyn StateStore>, StateError>,
 ) -> anyhow::Result<Data> {
     let disk = RealFs::open(dir).with_context(|| {
@@ -38,7 +38,7 @@ pub fn open(
         )
     })?;
     let lock = lock(dir)?;
-    let disk = seam(disk);
+    let disk = seam(Arc::new(disk));
     let drawn = MemberId(fastrand::u64(1..));
     let mut identity = open_identity(&disk, cluster, drawn, &[STATE])
         .with_context(|| format!("data-dir: {}", dir.display()))?;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use crate::budget::Budget;
+use crate::events::{Admission, Event};
 use crate::fatal::Fatal;
 use crate::handle::{Call, PROPOSAL, Pending};
 use crate::lanes::Lanes;
@@ -31,40 +32,6 @@ const MAX_ROUND: usize = 1024;
 const MAX_ROUND_FRAMES: usize = 16;
 /// Longer than any deadline of the node.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// What the parts of the shell tell the driver. Unbounded, but each part has only as much under way as the driver
-/// gave it, or says little.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// For the node.
-    Input(Input),
-    /// A sender of our cluster stands at the door.
-    Hello {
-        from: MemberId,
-        answer: oneshot::Sender<Admission>,
-    },
-    /// Hand over and stop.
-    Leave(Duration),
-    /// Stop at once.
-    Fatal(Fatal),
-}
-
-/// Whether a sender may come in.
-#[derive(Debug)]
-pub(crate) enum Admission {
-    Welcome,
-    Removed(Vec<GroupId>),
-}
-
-/// Tells the driver; silently nothing once it has stopped.
-#[derive(Clone, Debug)]
-pub(crate) struct Events(pub(crate) mpsc::UnboundedSender<Event>);
-
-impl Events {
-    pub(crate) fn send(&self, event: Event) {
-        let _ = self.0.send(event);
-    }
-}
 
 /// The driver's queues.
 pub(crate) struct Inbox {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::budget::{Budget, Share};
-use crate::driver::{Event, Events};
+use crate::events::{Event, Events};
 use crate::spans::outcome;
 use crate::status::NodeStatus;
 

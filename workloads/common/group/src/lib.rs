@@ -17,6 +17,7 @@ pub mod admin;
 mod budget;
 pub mod data;
 mod driver;
+mod events;
 mod fatal;
 mod handle;
 mod lanes;

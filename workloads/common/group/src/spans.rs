@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use quorate_group_core::{PeerBody, PeerMessage, Reply};
+use quorate_node::trace::TraceContext;
 use quorate_raft::MemberId;
 use tracing::Span;
-
-use quorate_node::trace::TraceContext;
 
 /// Every forwarded command is answered; this bounds what a broken peer could make us hold.
 const MAX_SPANS: usize = 10_000;

@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::driver::{Driver, Events, Inbox};
+use crate::driver::{Driver, Inbox};
+use crate::events::Events;
 use crate::fatal::Fatal;
 use crate::handle::{Call, Handle};
 use crate::lanes::{Lanes, Workbench};

@@ -8,8 +8,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::conn::Demand;
 use crate::serve::{ConnectionMetrics, Server};
-use crate::tls::{Demand, Tls};
+use crate::tls::Tls;
 
 /// Connections of the operator, and of those who look at health: people, the kubelet, Prometheus.
 pub const FEW_CONNECTIONS: usize = 64;

@@ -4,6 +4,7 @@
 pub mod about;
 pub mod address;
 pub mod config;
+pub mod conn;
 pub mod faces;
 pub mod health;
 pub mod http;

@@ -3,8 +3,6 @@
 //! Every handshake asks for the configuration that is current then, so a rotation needs no restart; connections
 //! that are open already stay as they are.
 
-mod stream;
-
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +17,6 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-
-pub use stream::{Conn, Demand};
 
 /// How often [`Tls::watch`] looks at the files.
 const POLL: Duration = Duration::from_secs(2);

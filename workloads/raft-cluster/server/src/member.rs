@@ -10,17 +10,18 @@ use quorate_group::life::{pulse, until_stopped};
 use quorate_group::{GroupVitals, Handle, Options};
 use quorate_group_core::Config;
 use quorate_node::about::About;
+use quorate_node::conn::Demand;
 use quorate_node::faces::{FEW_CONNECTIONS, Face, Faces};
 use quorate_node::health::{Health, Heartbeat};
 use quorate_node::http::metrics::HttpMetrics;
 use quorate_node::resolve::Resolver;
 use quorate_node::shutdown::on_signal;
-use quorate_node::tls::{self, Demand, Tls};
+use quorate_node::tls::{self, Tls};
 use quorate_node::{listen, metrics, telemetry};
 use quorate_raft::Contact;
 use quorate_raft_cluster_core::KeyValue;
 use quorate_rocks::{RocksOptions, RocksStore};
-use quorate_store::{Disk, RealFs};
+use quorate_store::Disk;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -124,16 +125,16 @@ fn open_data(settings: &MemberSettings) -> anyhow::Result<Data> {
 }
 
 #[cfg(not(feature = "unsafe-no-sync"))]
-fn seam(disk: RealFs) -> Disk {
-    Arc::new(disk)
+fn seam(disk: Disk) -> Disk {
+    disk
 }
 
 #[cfg(feature = "unsafe-no-sync")]
-fn seam(disk: RealFs) -> Disk {
+fn seam(disk: Disk) -> Disk {
     tracing::error!(
         "THIS BUILD SYNCS NOTHING (feature unsafe-no-sync): a power cut loses acknowledged writes. For tests only."
     );
-    Arc::new(crate::no_sync::NoSync(Arc::new(disk)))
+    Arc::new(crate::no_sync::NoSync(disk))
 }
 
 fn vitals(

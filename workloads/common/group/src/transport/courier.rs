@@ -15,11 +15,10 @@ use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use super::dial::{DialError, dial};
-use super::outbox::{Outbox, Outgoing};
-use super::peers::give_back;
+use super::outbox::{Outbox, Outgoing, give_back};
 use super::proto::peer_client::PeerClient;
 use super::proto::{self, FromReceiver, FromSender, from_receiver, from_sender, refusal::Reason};
-use crate::driver::{Event, Events};
+use crate::events::{Event, Events};
 use crate::metrics::PeerMetrics;
 use crate::options::Options;
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quorate_group_core::{Input, PeerBody, PeerMessage, Refused, Reply};
+use quorate_group_core::Input;
 use quorate_raft::{Contact, MemberId};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::courier::Courier;
-use super::outbox::{Outbox, Outgoing};
-use crate::driver::{Event, Events};
+use super::outbox::{Outbox, Outgoing, give_back};
+use crate::events::{Event, Events};
 use crate::metrics::{Metrics, PeerMetrics};
 use crate::options::Options;
 
@@ -131,20 +131,4 @@ impl Peers {
             told: None,
         }
     }
-}
-
-/// A command that never left is refused in the name of the member that it was meant for: its client is told that it
-/// was not applied, not that nobody knows.
-pub(crate) fn give_back(to: MemberId, contact: &Contact, unsent: Outgoing, events: &Events) {
-    let PeerMessage { group, body } = unsent.message;
-    let PeerBody::Forward { id, .. } = body else {
-        return;
-    };
-    let reply = Reply::Refused(Refused::NoLeader { hint: None });
-    let body = PeerBody::ForwardReply { id, reply };
-    events.send(Event::Input(Input::Peer {
-        from: to,
-        contact: contact.clone(),
-        message: PeerMessage { group, body },
-    }));
 }
