@@ -71,7 +71,7 @@ pub enum Reply {
     },
     /// A linearizable read may be served from the state now.
     Ready,
-    /// A stale read may be served. `sent` is the time (the node's own `now`) at which this member sent its latest
+    /// A stale read may be served. `sent` is the time (the groups' own `now`) at which this member sent its latest
     /// ReadIndex request that was confirmed and whose index is applied here.
     Stale {
         /// `None`: no bound can be given.

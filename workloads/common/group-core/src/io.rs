@@ -1,4 +1,4 @@
-//! What goes into a node (all groups of one process) and what comes out of it.
+//! What goes into the groups of one process and what comes out of them.
 
 use quorate_raft::{Contact, MemberId, Ticket, WriteId};
 
@@ -11,7 +11,7 @@ use crate::work::{Task, TaskResult};
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
-    /// Time has passed (at the latest when `Node::deadline` says so).
+    /// Time has passed (at the latest when `Groups::deadline` says so).
     Tick,
     /// A message came from a member whose identity the transport has verified.
     Peer {

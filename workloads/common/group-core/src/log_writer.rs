@@ -82,7 +82,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Makes everything appended durable with one fsync; the input tells the node. `None`: there was nothing.
+    /// Makes everything appended durable with one fsync; the input tells the groups. `None`: there was nothing.
     pub fn sync(&mut self) -> Result<Option<Input>, LogError> {
         if self.waiting.is_empty() {
             return Ok(None);

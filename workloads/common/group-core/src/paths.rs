@@ -1,4 +1,4 @@
-//! Where a node's files lie on its disk.
+//! Where a member's files lie on its disk.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What all groups of a node share while a round of inputs is taken in: limits, marks, the round's log records and
+//! What all groups of a member share while a round of inputs is taken in: limits, marks, the round's log records and
 //! messages.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::work::Task;
 /// How many senders' addresses are remembered that no configuration holds.
 const MAX_HEARD: usize = 1024;
 
-/// Shared by all groups, for as long as the node lives.
+/// Shared by all groups, for as long as the process lives.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub config: Config,

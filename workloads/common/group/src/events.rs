@@ -12,7 +12,7 @@ use crate::fatal::Fatal;
 /// gave it, or says little.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// For the node.
+    /// For the groups.
     Input(Input),
     /// A sender of our cluster stands at the door.
     Hello {

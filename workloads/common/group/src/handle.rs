@@ -14,7 +14,7 @@ use tracing::{Instrument, Span};
 use crate::budget::{Budget, Share};
 use crate::events::{Event, Events};
 use crate::spans::outcome;
-use crate::status::NodeStatus;
+use crate::status::GroupsStatus;
 
 /// A request on its way to the driver.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct Handle {
     pub(crate) budget: Arc<Budget>,
     pub(crate) max_command_bytes: usize,
     pub(crate) store: Arc<dyn StateStore>,
-    pub(crate) status: watch::Receiver<Arc<NodeStatus>>,
+    pub(crate) status: watch::Receiver<Arc<GroupsStatus>>,
     pub(crate) origin: Instant,
     pub(crate) stopped: CancellationToken,
 }
@@ -105,11 +105,11 @@ impl Handle {
     }
 
     /// The latest status; at most about 100 ms old.
-    pub fn status(&self) -> watch::Receiver<Arc<NodeStatus>> {
+    pub fn status(&self) -> watch::Receiver<Arc<GroupsStatus>> {
         self.status.clone()
     }
 
-    /// The node's own clock, to which `Reply::Stale` refers.
+    /// The groups' own clock, to which `Reply::Stale` refers.
     pub fn now(&self) -> Now {
         self.origin.elapsed()
     }

@@ -1,7 +1,7 @@
-//! The shell of the groups: runs the sans-io node of `quorate-group-core` (all raft groups of a process) on
+//! The shell of the groups: runs the sans-io groups of `quorate-group-core` (all raft groups of a process) on
 //! threads, disks and sockets.
 //!
-//! - One task, the [`driver`], owns the node: it takes in all that is at hand, lets the node think once, and hands
+//! - One task, the [`driver`], owns the groups: it takes in all that is at hand, lets the groups think once, and hands
 //!   out what is to be done. It never blocks and never waits for anybody.
 //! - One thread, the log [`writer`], writes for all groups: whatever waits shares one fsync. Messages that rest on a
 //!   write leave when it is durable; all others leave at once, so a leader's disk runs beside the network.
@@ -39,5 +39,5 @@ pub use fatal::{EXIT_CODE, Fatal};
 pub use handle::Handle;
 pub use options::{Options, TransportLimits};
 pub use start::{Disks, Running, StartError, start};
-pub use status::{NodeStatus, parse_id};
+pub use status::GroupsStatus;
 pub use vitals::GroupVitals;

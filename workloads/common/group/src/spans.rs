@@ -19,7 +19,7 @@ pub(crate) struct Spans {
 }
 
 impl Spans {
-    /// The node forwards a traced command: the trace goes along.
+    /// A group forwards a traced command: the trace goes along.
     pub(crate) fn forwarded(&mut self, to: MemberId, id: u64, trace: TraceContext) {
         if self.leaving.len() < MAX_SPANS {
             self.leaving.insert((to, id), trace);

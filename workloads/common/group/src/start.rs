@@ -99,7 +99,7 @@ pub async fn start(
             "a crash had torn the end of the log: it was cut"
         );
     }
-    let me = recovered.node.id();
+    let me = recovered.groups.id();
     let options = Arc::new(options);
     let (events, inbox_events) = mpsc::unbounded_channel();
     let events = Events(events);
@@ -109,7 +109,7 @@ pub async fn start(
         options.core.max_pending_requests,
         options.core.max_pending_bytes,
     );
-    let (publisher, status) = Publisher::new(&recovered.node, Arc::clone(&metrics));
+    let (publisher, status) = Publisher::new(&recovered.groups, Arc::clone(&metrics));
 
     let writer = match recovered.log {
         Some(log) => Some(Writer::start(log, events.clone(), Arc::clone(&metrics))?),
@@ -123,7 +123,7 @@ pub async fn start(
         metrics: Arc::clone(&metrics),
     })?;
     let driver = Driver {
-        node: recovered.node,
+        groups: recovered.groups,
         origin,
         inbox: Inbox {
             events: inbox_events,

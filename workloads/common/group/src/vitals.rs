@@ -9,7 +9,7 @@ use quorate_wire::{DISK_FULL, MemberProblem, MemberState, MemberStatus, Role};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::status::NodeStatus;
+use crate::status::GroupsStatus;
 
 /// A member whose one group is all that it serves.
 pub struct GroupVitals {
@@ -18,22 +18,22 @@ pub struct GroupVitals {
     /// The group.
     pub group: GroupId,
     /// The latest status of the groups.
-    pub node: watch::Receiver<Arc<NodeStatus>>,
+    pub groups: watch::Receiver<Arc<GroupsStatus>>,
     /// Cancelled when the member stops.
     pub stop: CancellationToken,
 }
 
 impl Vitals for GroupVitals {
     fn status(&self) -> MemberStatus {
-        let node = self.node.borrow().clone();
+        let groups = self.groups.borrow().clone();
         let ready = self.readiness().is_ok();
-        let mut status = self.about.status(node.id.to_string(), ready);
-        status.state = node.state;
-        status.reason.clone_from(&node.reason);
-        status.can_set_aside = node.can_set_aside;
-        status.problems.splice(..0, disk_full(&node));
-        status.restart_blockers.clone_from(&node.restart_blockers);
-        status.groups.clone_from(&node.groups);
+        let mut status = self.about.status(groups.id.to_string(), ready);
+        status.state = groups.state;
+        status.reason.clone_from(&groups.reason);
+        status.can_set_aside = groups.can_set_aside;
+        status.problems.splice(..0, disk_full(&groups));
+        status.restart_blockers.clone_from(&groups.restart_blockers);
+        status.groups.clone_from(&groups.groups);
         status
     }
 
@@ -41,13 +41,13 @@ impl Vitals for GroupVitals {
         if self.stop.is_cancelled() {
             return Err("the member is stopping".into());
         }
-        readiness(&self.node.borrow(), self.group)
+        readiness(&self.groups.borrow(), self.group)
     }
 }
 
 /// It serves reads, so it stays ready.
-fn disk_full(node: &NodeStatus) -> Option<MemberProblem> {
-    node.read_only.then(|| MemberProblem {
+fn disk_full(groups: &GroupsStatus) -> Option<MemberProblem> {
+    groups.read_only.then(|| MemberProblem {
         code: DISK_FULL.into(),
         message: "free space on the disk is below free-space-reserve-bytes: client writes are refused until space returns; \
                   enlarge the volume or free space on it"
@@ -57,8 +57,8 @@ fn disk_full(node: &NodeStatus) -> Option<MemberProblem> {
 
 /// A voter within its lag bound that knows a leader: what is ready counts for the quorum, so that a budget for
 /// disruptions counts what matters.
-fn readiness(node: &NodeStatus, id: GroupId) -> Result<(), String> {
-    match node.state {
+fn readiness(groups: &GroupsStatus, id: GroupId) -> Result<(), String> {
+    match groups.state {
         MemberState::Running => {}
         MemberState::Empty => {
             return Err(
@@ -66,13 +66,13 @@ fn readiness(node: &NodeStatus, id: GroupId) -> Result<(), String> {
             );
         }
         MemberState::Damaged | MemberState::Removed => {
-            return Err(node
+            return Err(groups
                 .reason
                 .clone()
-                .unwrap_or_else(|| format!("the member is {:?}", node.state)));
+                .unwrap_or_else(|| format!("the member is {:?}", groups.state)));
         }
     }
-    let Some(group) = node.group(id) else {
+    let Some(group) = groups.group(id) else {
         return Err(format!("the member does not belong to group {id} yet"));
     };
     if group.role == Role::Learner {
@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
 
-    fn node(state: MemberState, groups: Vec<GroupStatus>) -> NodeStatus {
-        NodeStatus {
+    fn groups(state: MemberState, groups: Vec<GroupStatus>) -> GroupsStatus {
+        GroupsStatus {
             id: MemberId(1),
             state,
             reason: None,
@@ -129,19 +129,19 @@ mod tests {
     #[test]
     fn a_full_disk_is_a_problem_and_no_reason_to_be_unready() {
         let leader = Some("0000000000000001");
-        let mut node = node(
+        let mut groups = groups(
             MemberState::Running,
             vec![group(Role::Leader, leader, true)],
         );
-        assert_eq!(disk_full(&node), None);
-        node.read_only = true;
-        assert_eq!(disk_full(&node).unwrap().code, DISK_FULL);
-        assert_eq!(readiness(&node, 1), Ok(()));
+        assert_eq!(disk_full(&groups), None);
+        groups.read_only = true;
+        assert_eq!(disk_full(&groups).unwrap().code, DISK_FULL);
+        assert_eq!(readiness(&groups, 1), Ok(()));
     }
 
     #[test]
     fn ready_is_a_voter_near_a_leader() {
-        let running = |group| node(MemberState::Running, vec![group]);
+        let running = |group| groups(MemberState::Running, vec![group]);
         let leader = Some("0000000000000001");
         let table = [
             (running(group(Role::Leader, leader, true)), None),
@@ -155,19 +155,19 @@ mod tests {
                 running(group(Role::Candidate, None, true)),
                 Some("no leader is known"),
             ),
-            (node(MemberState::Running, vec![]), Some("group 1")),
+            (groups(MemberState::Running, vec![]), Some("group 1")),
             (
-                node(MemberState::Empty, vec![]),
+                groups(MemberState::Empty, vec![]),
                 Some("bootstrapped or added"),
             ),
-            (node(MemberState::Damaged, vec![]), Some("Damaged")),
-            (node(MemberState::Removed, vec![]), Some("Removed")),
+            (groups(MemberState::Damaged, vec![]), Some("Damaged")),
+            (groups(MemberState::Removed, vec![]), Some("Removed")),
         ];
-        for (node, words) in table {
-            match (readiness(&node, 1), words) {
+        for (groups, words) in table {
+            match (readiness(&groups, 1), words) {
                 (Ok(()), None) => {}
                 (Err(why), Some(words)) => assert!(why.contains(words), "{why}"),
-                (got, wanted) => panic!("{node:?}: {got:?}, not {wanted:?}"),
+                (got, wanted) => panic!("{groups:?}: {got:?}, not {wanted:?}"),
             }
         }
     }

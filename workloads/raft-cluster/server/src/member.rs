@@ -154,7 +154,7 @@ fn vitals(
     MemberVitals(GroupVitals {
         about,
         group: GROUP,
-        node: handle.status(),
+        groups: handle.status(),
         stop,
     })
 }

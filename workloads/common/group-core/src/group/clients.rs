@@ -12,7 +12,7 @@ use crate::requests::{Copy, Kind, Origin};
 use crate::round::Round;
 
 impl Group {
-    /// Takes a request in; [`Request::Bootstrap`] and [`Request::SetAside`] are the node's.
+    /// Takes a request in; [`Request::Bootstrap`] and [`Request::SetAside`] are for all groups.
     pub(crate) fn request(&mut self, ticket: Ticket, request: Request, round: &mut Round<'_>) {
         if self.gone {
             let why = "this member was removed from the group".to_owned();

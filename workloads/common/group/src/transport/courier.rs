@@ -185,7 +185,7 @@ impl Courier {
         let patience = self.options.silence() * 2;
         let (start, started) = oneshot::channel();
         let frames = Frames {
-            stage: Stage::Hello(self.hello()),
+            opening: Opening::Hello(self.hello()),
             started,
             outbox: Arc::clone(&self.outbox),
             number,
@@ -283,7 +283,7 @@ async fn ended(answers: &mut Streaming<FromReceiver>) -> Parting {
 
 /// What the call sends: a hello, then frames as soon as the receiver has welcomed us.
 struct Frames {
-    stage: Stage,
+    opening: Opening,
     started: oneshot::Receiver<()>,
     outbox: Arc<Outbox>,
     number: u64,
@@ -291,7 +291,7 @@ struct Frames {
     metrics: PeerMetrics,
 }
 
-enum Stage {
+enum Opening {
     Hello(proto::Hello),
     Waiting,
     Started,
@@ -302,18 +302,18 @@ impl Stream for Frames {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FromSender>> {
         let this = self.get_mut();
-        if let Stage::Hello(hello) = &mut this.stage {
+        if let Opening::Hello(hello) = &mut this.opening {
             let hello = std::mem::take(hello);
-            this.stage = Stage::Waiting;
+            this.opening = Opening::Waiting;
             return Poll::Ready(Some(FromSender {
                 kind: Some(from_sender::Kind::Hello(hello)),
             }));
         }
-        if matches!(this.stage, Stage::Waiting) {
+        if matches!(this.opening, Opening::Waiting) {
             if ready!(Pin::new(&mut this.started).poll(cx)).is_err() {
                 return Poll::Ready(None);
             }
-            this.stage = Stage::Started;
+            this.opening = Opening::Started;
         }
         if !ready!(this.outbox.poll_take(this.number, cx, &mut this.batch)) {
             return Poll::Ready(None);

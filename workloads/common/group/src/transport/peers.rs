@@ -36,7 +36,7 @@ struct Peer {
     courier: tokio::task::AbortHandle,
     metrics: PeerMetrics,
     used: Instant,
-    /// When the node was last told that messages are dropped.
+    /// When the groups were last told that messages are dropped.
     told: Option<Instant>,
 }
 
@@ -57,7 +57,7 @@ impl Peers {
         }
     }
 
-    /// Hands a message to the peer's courier, or drops it and tells the node. Never waits.
+    /// Hands a message to the peer's courier, or drops it and tells the groups. Never waits.
     pub(crate) fn send(&mut self, to: MemberId, contact: Contact, message: Outgoing) {
         if !self.known.contains_key(&to) {
             let peer = self.employ(to, contact.clone());
@@ -74,7 +74,7 @@ impl Peers {
         if let Err(unsent) = peer.outbox.push(message) {
             peer.metrics.dropped.inc();
             give_back(to, &peer.contact, *unsent, &self.events);
-            // Not for each message: the node may answer by sending, and the two would never end.
+            // Not for each message: a group may answer by sending, and the two would never end.
             if peer
                 .told
                 .is_none_or(|told| told.elapsed() >= self.options.core.heartbeat_interval)

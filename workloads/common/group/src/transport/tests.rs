@@ -1,4 +1,4 @@
-//! Couriers and doors over loopback, without nodes behind them.
+//! Couriers and doors over loopback, without groups behind them.
 
 mod certificates;
 

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use quorate_raft::{Configuration, Entry, MemberId, Now, Payload, Restored, Ticket, Vote, WriteId};
 
-use super::Node;
+use super::Groups;
 use super::begun::Pending;
 use crate::ask::{Refused, Reply};
 use crate::io::Effect;
 use crate::record::Record;
 use crate::types::GroupId;
 
-impl Node {
+impl Groups {
     pub(super) fn bootstrap(
         &mut self,
         ticket: Ticket,

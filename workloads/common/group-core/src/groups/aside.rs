@@ -3,14 +3,14 @@
 
 use quorate_raft::{MemberId, Now, Ticket};
 
-use super::Node;
+use super::Groups;
 use crate::ask::{Refused, Reply, Request};
 use crate::group::Group;
 use crate::io::{Effect, Input};
 use crate::types::GroupId;
 use crate::work::{Task, TaskResult};
 
-impl Node {
+impl Groups {
     /// Whether damaged data can make way for a new identity on the same disk; else only another disk helps.
     pub fn can_set_aside(&self) -> bool {
         let known = self.shared.id != MemberId(0);
