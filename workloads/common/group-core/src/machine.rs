@@ -12,7 +12,7 @@ use crate::types::GroupId;
 pub trait StateMachine: Send + Sync + 'static {
     /// Applies one command and answers it. The answer is kept for the session's retry, so keep it small.
     /// `index` is the command's place in the log. An undecodable command must be answered, not panicked on.
-    fn apply(&self, txn: &mut Txn<'_, '_>, index: u64, command: &[u8])
+    fn apply(&self, txn: &mut Txn<'_, '_>, index: u64, command: Bytes)
     -> Result<Bytes, StateError>;
 }
 

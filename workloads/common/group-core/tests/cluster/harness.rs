@@ -22,9 +22,9 @@ impl StateMachine for Adder {
         &self,
         txn: &mut Txn<'_, '_>,
         _index: u64,
-        command: &[u8],
+        command: Bytes,
     ) -> Result<Bytes, StateError> {
-        let text = String::from_utf8_lossy(command).into_owned();
+        let text = String::from_utf8_lossy(&command).into_owned();
         let words: Vec<&str> = text.split(' ').collect();
         let [verb, key, number] = words[..] else {
             return Ok(Bytes::from_static(b"malformed"));

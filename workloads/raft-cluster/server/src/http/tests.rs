@@ -139,7 +139,7 @@ fn applied(previous: &[u64]) -> Reply {
 fn command(asked: &[Request]) -> (Command, Option<(u64, u64)>) {
     match asked {
         [Request::Write(Write { session, command })] => {
-            (Command::decode(command).unwrap(), *session)
+            (Command::decode(&command[..]).unwrap(), *session)
         }
         other => panic!("{other:?}"),
     }
