@@ -47,7 +47,7 @@ impl World {
         let Some(raft) = self.slots[slot]
             .process
             .as_ref()
-            .and_then(|process| process.node.raft(GROUP))
+            .and_then(|process| process.groups.raft(GROUP))
         else {
             return;
         };
@@ -108,7 +108,7 @@ impl World {
     }
 
     pub(super) fn raft(&self, slot: usize) -> Option<&Raft> {
-        self.slots[slot].process.as_ref()?.node.raft(GROUP)
+        self.slots[slot].process.as_ref()?.groups.raft(GROUP)
     }
 
     /// The identities that shall vote, as far as their slots have any.
@@ -179,14 +179,14 @@ impl World {
             let Some(process) = &self.slots[slot].process else {
                 continue;
             };
-            let state = process.node.state();
+            let state = process.groups.state();
             use quorate_wire::MemberState;
             match state {
                 MemberState::Removed if process.running.is_empty() && self.rng.u8(..4) == 0 => {
                     self.kill(slot, false);
                     self.queue.after(ms(5), Event::Start { slot });
                 }
-                MemberState::Damaged if process.node.can_set_aside() && self.rng.u8(..4) > 0 => {
+                MemberState::Damaged if process.groups.can_set_aside() && self.rng.u8(..4) > 0 => {
                     if let Some(incarnation) = self.slots[slot].identity {
                         self.ask(slot, Asker::Admin, Request::SetAside { incarnation });
                     }

@@ -412,7 +412,7 @@ impl World {
         let raft = self.slots[slot]
             .process
             .as_ref()
-            .and_then(|process| process.node.raft(GROUP));
+            .and_then(|process| process.groups.raft(GROUP));
         raft.is_some_and(|raft| raft.role() == Role::Leader)
     }
 

@@ -29,7 +29,7 @@ impl World {
         };
         match effect {
             Effect::Log { id, records } => {
-                if let Some(raft) = process.node.raft(GROUP) {
+                if let Some(raft) = process.groups.raft(GROUP) {
                     self.protocol.logged(raft, &records, &mut self.counters);
                 }
                 process.to_write.push((id, records));

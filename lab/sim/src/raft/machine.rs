@@ -37,10 +37,9 @@ impl StateMachine for NotedMachine {
         &self,
         txn: &mut Txn<'_, '_>,
         index: u64,
-        command: &[u8],
+        command: Bytes,
     ) -> Result<Bytes, StateError> {
-        let answer = KeyValue.apply(txn, index, command)?;
-        let command = Bytes::copy_from_slice(command);
+        let answer = KeyValue.apply(txn, index, command.clone())?;
         let applied = Applied {
             index,
             command,

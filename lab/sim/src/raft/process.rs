@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use quorate_group_core::{
-    Config, Context, Input, LogWriter, Node, PeerMessage, Record, Task, TaskResult, open_identity,
-    recover, run,
+    Config, Context, Groups, Input, LogWriter, PeerMessage, Record, Task, TaskResult,
+    open_identity, recover, run,
 };
 use quorate_raft::{Contact, MemberId, WriteId};
 use quorate_store::{
@@ -65,7 +65,7 @@ pub struct Slot {
 /// A running member.
 pub struct Process {
     /// What decides.
-    pub node: Node,
+    pub groups: Groups,
     /// Its log; `None` when it is damaged.
     pub log: Option<LogWriter>,
     /// What came and was not taken in yet.
@@ -169,7 +169,7 @@ impl Slot {
         let recovered = recover(config, &identity, &disk, &self.store, origin)
             .map_err(|error| error.to_string())?;
         self.process = Some(Process {
-            node: recovered.node,
+            groups: recovered.groups,
             log: recovered.log,
             inbox: Vec::new(),
             wake_at: None,

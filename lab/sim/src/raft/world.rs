@@ -296,7 +296,7 @@ impl World {
                 place.damaged,
                 "recovery: {} reports damage where there is none: {:?}",
                 place.name,
-                process.node.reason()
+                process.groups.reason()
             );
             self.counters.hit(Reached::Damaged);
             return;
@@ -305,7 +305,7 @@ impl World {
             // In padding, or in what nobody reads at a start (a snapshot file).
             place.damaged = false;
         }
-        let raft = process.node.raft(GROUP);
+        let raft = process.groups.raft(GROUP);
         let entries = place.mirror.restart(raft);
         if let Some(id) = place.identity {
             self.protocol
@@ -366,16 +366,16 @@ impl World {
         let inputs = std::mem::take(&mut process.inbox);
         let count = inputs.len();
         for input in inputs {
-            process.node.step(input, clock, &mut effects);
+            process.groups.step(input, clock, &mut effects);
         }
         if process
-            .node
+            .groups
             .deadline()
             .is_some_and(|deadline| deadline <= clock)
         {
-            process.node.step(Input::Tick, clock, &mut effects);
+            process.groups.step(Input::Tick, clock, &mut effects);
         }
-        process.node.flush(clock, &mut effects);
+        process.groups.flush(clock, &mut effects);
         let name = &place.name;
         self.trace.event(
             now,
@@ -392,7 +392,7 @@ impl World {
         let Some(process) = &self.slots[slot].process else {
             return;
         };
-        if let Some(raft) = process.node.raft(GROUP).filter(|_| process.log.is_some()) {
+        if let Some(raft) = process.groups.raft(GROUP).filter(|_| process.log.is_some()) {
             self.protocol.observe(raft, &mut self.counters);
         }
     }
@@ -403,7 +403,7 @@ impl World {
         let Some(process) = &place.process else {
             return;
         };
-        if let Some(deadline) = process.node.deadline() {
+        if let Some(deadline) = process.groups.deadline() {
             // A deadline that stays in the past must not stop the simulated time.
             let time = place.time_of(deadline, now).max(now + 100);
             self.poke(slot, time);

@@ -3,18 +3,19 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use quorate_raft::{Configuration, Entry, Index, MemberId, Payload, SnapshotMeta, Term};
 use quorate_store::{Batch, BatchWrite, StateError, StateStore};
 
-use crate::GroupId;
 use crate::command::{Body, Command};
-use crate::io::Outcome;
 use crate::keys::{self, Space};
 use crate::machine::{StateMachine, Txn};
 use crate::meta::{Meta, damaged};
 use crate::overlay::Overlay;
 use crate::planted::planted;
 use crate::sessions::{Sessions, Verdict};
+use crate::types::GroupId;
+use crate::types::Outcome;
 
 /// What came of the entries.
 pub(crate) struct Applied {
@@ -145,7 +146,7 @@ impl One<'_, '_> {
             Body::Write {
                 session: None,
                 command,
-            } => self.machine(index, &command),
+            } => self.machine(index, command),
             Body::Write {
                 session: Some(write),
                 command,
@@ -154,7 +155,7 @@ impl One<'_, '_> {
                     Verdict::Answered(outcome) => return Ok(outcome),
                     Verdict::Apply(session) => session,
                 };
-                let outcome = self.machine(index, &command)?;
+                let outcome = self.machine(index, command)?;
                 let mut sessions = Sessions {
                     group: self.group,
                     meta: self.meta,
@@ -166,7 +167,7 @@ impl One<'_, '_> {
         }
     }
 
-    fn machine(&mut self, index: Index, command: &[u8]) -> Result<Outcome, StateError> {
+    fn machine(&mut self, index: Index, command: Bytes) -> Result<Outcome, StateError> {
         let mut txn = Txn::new(self.group, self.overlay);
         Ok(Outcome::Answer(
             self.machine.apply(&mut txn, index, command)?,

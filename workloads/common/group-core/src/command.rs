@@ -5,7 +5,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::io::Write;
+use crate::ask::Write;
 use crate::proto::CodecError;
 
 /// One command of a group's log.

@@ -1,10 +1,10 @@
-//! What a node is told once: its times and limits.
+//! What the groups of a process are told once: their times and limits.
 
 use std::time::Duration;
 
 use quorate_raft::Contact;
 
-/// Times and limits of a node. Times should be the same on all members of a group; limits may differ, because
+/// Times and limits of the groups. Times should be the same on all members of a group; limits may differ, because
 /// those that decide what a command does travel in the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use quorate_raft::{MemberId, SnapshotMeta};
 use quorate_store::{Batch, BatchWrite, FileSystem, Read, StateError, StateStore};
 
-use crate::GroupId;
-use crate::io::SnapshotFile;
 use crate::keys::{self, Space};
 use crate::meta::{Installing, damaged};
 use crate::paths;
 use crate::planted::planted;
 use crate::snapshot_file::{self, SPACES, SnapshotError};
+use crate::types::GroupId;
+use crate::types::SnapshotFile;
 
 /// What the state is after an installation.
 pub(crate) struct Installed {

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use crate::GroupId;
+use crate::types::GroupId;
 
 /// The parts of a group's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

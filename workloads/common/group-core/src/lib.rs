@@ -4,10 +4,10 @@
 //! # How it is driven
 //! ```text
 //! identity = open_identity(&disk, cluster, drawn, data)?   // before the state store is opened: it may set old data aside
-//! Recovered { node, log, .. } = recover(config, &identity, &disk, &store, now)?
+//! Recovered { groups, log, .. } = recover(config, &identity, &disk, &store, now)?
 //! loop {
-//!     node.step(input, now, &mut effects);                  // for all inputs at hand (Tick when node.deadline() is due)
-//!     node.flush(now, &mut effects);                        // once per round: at most one Effect::Log
+//!     groups.step(input, now, &mut effects);                // for all inputs at hand (Tick when groups.deadline() is due)
+//!     groups.flush(now, &mut effects);                      // once per round: at most one Effect::Log
 //!     // carry out the effects, in order:
 //!     //   Log            -> log.append(id, &records)?; for all that wait: one log.sync()? -> an Input for step
 //!     //   Send           -> when `after` is durable; encode_message(&message) -> bytes -> decode_message(bytes)
@@ -22,11 +22,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod apply;
+mod ask;
 mod codec;
 mod command;
 mod compaction;
 mod config;
 mod group;
+mod groups;
 mod identity;
 mod install;
 mod io;
@@ -36,7 +38,6 @@ mod log_writer;
 mod machine;
 mod message;
 mod meta;
-mod node;
 mod overlay;
 mod paths;
 mod planted;
@@ -54,19 +55,24 @@ mod snapshot_send;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod types;
+mod work;
 
+pub use ask::*;
 pub use codec::{decode_message, encode_message};
 pub use config::{Config, ConfigError, MAX_CHUNK_BYTES};
+pub use groups::Groups;
 pub use identity::{Identity, IdentityError, open_identity};
 pub use io::*;
 pub use log_writer::LogWriter;
 pub use machine::{StateMachine, Txn, machine_prefix};
 pub use message::*;
 pub use meta::read_state;
-pub use node::Node;
 #[cfg(feature = "planted-bugs")]
 pub use planted::{Bug, plant};
 pub use proto::CodecError;
 pub use record::Record;
 pub use recovery::{RecoverError, Recovered, recover};
 pub use tasks::{Context, run};
+pub use types::*;
+pub use work::*;

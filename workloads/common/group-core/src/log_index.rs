@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate_raft::Index;
 
-use crate::GroupId;
+use crate::types::GroupId;
 
 /// The index over all segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

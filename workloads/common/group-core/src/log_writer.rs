@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use quorate_raft::{LogStart, Vote, WriteId};
 use quorate_store::{LogError, SegmentLog};
 
-use crate::GroupId;
 use crate::io::{Durable, Input};
 use crate::record::Record;
+use crate::types::GroupId;
 
 /// What a new segment begins with: the vote and start of every group, so that older segments can go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Makes everything appended durable with one fsync; the input tells the node. `None`: there was nothing.
+    /// Makes everything appended durable with one fsync; the input tells the groups. `None`: there was nothing.
     pub fn sync(&mut self) -> Result<Option<Input>, LogError> {
         if self.waiting.is_empty() {
             return Ok(None);

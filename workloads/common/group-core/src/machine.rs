@@ -3,16 +3,16 @@
 use bytes::Bytes;
 use quorate_store::StateError;
 
-use crate::GroupId;
 use crate::keys::{self, Space};
 use crate::overlay::Overlay;
+use crate::types::GroupId;
 
 /// A replicated state machine. Deterministic in the command alone: no clock, no randomness, no other state than
 /// the transaction's.
 pub trait StateMachine: Send + Sync + 'static {
     /// Applies one command and answers it. The answer is kept for the session's retry, so keep it small.
     /// `index` is the command's place in the log. An undecodable command must be answered, not panicked on.
-    fn apply(&self, txn: &mut Txn<'_, '_>, index: u64, command: &[u8])
+    fn apply(&self, txn: &mut Txn<'_, '_>, index: u64, command: Bytes)
     -> Result<Bytes, StateError>;
 }
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use quorate_raft::Message;
 
-use crate::io::{GroupId, Reply, SnapshotFile};
+use crate::ask::Reply;
+use crate::types::{GroupId, SnapshotFile};
 
 /// A message of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]

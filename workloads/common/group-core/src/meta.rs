@@ -6,10 +6,10 @@ use prost::Message as _;
 use quorate_raft::SnapshotMeta;
 use quorate_store::{Read, StateError};
 
-use crate::GroupId;
-use crate::io::SnapshotFile;
 use crate::keys::{self, Space};
 use crate::proto::{self, CodecError};
+use crate::types::GroupId;
+use crate::types::SnapshotFile;
 
 /// Raised when the layout of a group's state changes in a way that an older version would misread.
 pub(crate) const STATE_VERSION: u32 = 1;

@@ -1,11 +1,11 @@
-//! Where a node's files lie on its disk.
+//! Where a member's files lie on its disk.
 
 use std::path::PathBuf;
 
 use quorate_raft::MemberId;
 
-use crate::GroupId;
-use crate::io::SnapshotFile;
+use crate::types::GroupId;
+use crate::types::SnapshotFile;
 
 /// The member's identity.
 pub(crate) const IDENTITY: &str = "identity";

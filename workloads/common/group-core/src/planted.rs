@@ -44,7 +44,7 @@ std::thread_local! {
     static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
 }
 
-/// Plants a bug in every node and task that runs on this thread, or heals them.
+/// Plants a bug in all groups and tasks that run on this thread, or heals them.
 #[cfg(feature = "planted-bugs")]
 pub fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);

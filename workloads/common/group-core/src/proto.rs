@@ -5,7 +5,7 @@ use bytes::Bytes;
 use quorate_raft as raft;
 use quorate_raft::MemberId;
 
-use crate::io;
+use crate::types;
 
 /// Why bytes could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -202,8 +202,8 @@ pub(crate) struct SnapshotFile {
     pub crc: u32,
 }
 
-impl From<&io::SnapshotFile> for SnapshotFile {
-    fn from(file: &io::SnapshotFile) -> Self {
+impl From<&types::SnapshotFile> for SnapshotFile {
+    fn from(file: &types::SnapshotFile) -> Self {
         Self {
             meta: Some((&file.meta).into()),
             size: file.size,
@@ -212,7 +212,7 @@ impl From<&io::SnapshotFile> for SnapshotFile {
     }
 }
 
-impl TryFrom<Option<SnapshotFile>> for io::SnapshotFile {
+impl TryFrom<Option<SnapshotFile>> for types::SnapshotFile {
     type Error = CodecError;
 
     fn try_from(file: Option<SnapshotFile>) -> Result<Self, CodecError> {
@@ -259,28 +259,28 @@ pub(crate) struct Opened {
     pub lifetime_ms: u64,
 }
 
-impl From<&io::Outcome> for Outcome {
-    fn from(outcome: &io::Outcome) -> Self {
+impl From<&types::Outcome> for Outcome {
+    fn from(outcome: &types::Outcome) -> Self {
         let kind = match outcome {
-            io::Outcome::Answer(answer) => OutcomeKind::Answer(answer.clone()),
-            io::Outcome::Opened {
+            types::Outcome::Answer(answer) => OutcomeKind::Answer(answer.clone()),
+            types::Outcome::Opened {
                 session,
                 lifetime_ms,
             } => OutcomeKind::Opened(Opened {
                 session: *session,
                 lifetime_ms: *lifetime_ms,
             }),
-            io::Outcome::Closed => OutcomeKind::Closed(true),
-            io::Outcome::SessionGone => OutcomeKind::SessionGone(true),
-            io::Outcome::SequenceTooLow { last } => OutcomeKind::SequenceTooLow(*last),
-            io::Outcome::SequenceReused => OutcomeKind::SequenceReused(true),
-            io::Outcome::SessionsFull => OutcomeKind::SessionsFull(true),
+            types::Outcome::Closed => OutcomeKind::Closed(true),
+            types::Outcome::SessionGone => OutcomeKind::SessionGone(true),
+            types::Outcome::SequenceTooLow { last } => OutcomeKind::SequenceTooLow(*last),
+            types::Outcome::SequenceReused => OutcomeKind::SequenceReused(true),
+            types::Outcome::SessionsFull => OutcomeKind::SessionsFull(true),
         };
         Self { kind: Some(kind) }
     }
 }
 
-impl TryFrom<Outcome> for io::Outcome {
+impl TryFrom<Outcome> for types::Outcome {
     type Error = CodecError;
 
     fn try_from(outcome: Outcome) -> Result<Self, CodecError> {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_raft::{Entry, LogStart, MemberId, Vote};
 
-use crate::GroupId;
 use crate::proto::{self, CodecError};
+use crate::types::GroupId;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]

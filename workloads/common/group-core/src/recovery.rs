@@ -1,4 +1,4 @@
-//! What a start makes of a disk: the node, and the log for the shell's writer.
+//! What a start makes of a disk: the groups, and the log for the shell's writer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,25 +8,25 @@ use quorate_store::{
     Disk, FileSystem, LogError, LogOptions, NEWEST, SegmentLog, StateError, StateStore, TornTail,
 };
 
-use crate::GroupId;
 use crate::compaction::Compaction;
 use crate::config::{Config, ConfigError};
 use crate::group::Start;
+use crate::groups::Groups;
 use crate::identity::{self, Identity, IdentityError};
 use crate::install;
 use crate::keys;
 use crate::log_writer::LogWriter;
 use crate::meta::Meta;
-use crate::node::Node;
 use crate::paths;
 use crate::replay::{GroupLog, Replay};
 use crate::snapshot_file::SnapshotError;
+use crate::types::GroupId;
 
 /// What a start yields.
 pub struct Recovered {
     /// All groups; damaged when anything failed verification.
-    pub node: Node,
-    /// The log; `None` when the node is damaged and writes nothing.
+    pub groups: Groups,
+    /// The log; `None` when the member is damaged and writes nothing.
     pub log: Option<LogWriter>,
     /// A torn tail that was cut off the log: what a crash amid a write leaves.
     pub torn: Option<TornTail>,
@@ -49,7 +49,7 @@ pub enum RecoverError {
     Io(#[from] std::io::Error),
 }
 
-/// Reads what a crash or a shutdown left and makes a node of it. `store` must have been opened after
+/// Reads what a crash or a shutdown left and makes the groups of it. `store` must have been opened after
 /// [`crate::open_identity`]. A snapshot whose installation was interrupted is finished before anything else.
 pub fn recover(
     config: Config,
@@ -61,7 +61,7 @@ pub fn recover(
     config.validate()?;
     let damaged = |why: String| {
         Ok(Recovered {
-            node: Node::damaged(config.clone(), identity.id, why),
+            groups: Groups::damaged(config.clone(), identity.id, why),
             log: None,
             torn: None,
         })
@@ -172,9 +172,9 @@ fn read(
     install::clean(&**disk)
         .map_err(RecoverError::from)
         .map_err(Trouble::Error)?;
-    let node = Node::new(config.clone(), identity.id, starts, index);
+    let groups = Groups::new(config.clone(), identity.id, starts, index);
     Ok(Recovered {
-        node,
+        groups,
         log: Some(LogWriter::new(log, marks)),
         torn: found.torn,
     })

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use quorate_raft::{Entry, Index, LogStart, Position, Vote};
 
-use crate::GroupId;
 use crate::log_index::LogIndex;
 use crate::log_writer::Marks;
 use crate::record::Record;
+use crate::types::GroupId;
 
 /// The log of all groups, as it is read.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use quorate_raft::{Entry, Handover, Index, MemberId, Now, Refusal, Term, Ticket};
 
-use crate::io::{Refused, Reply};
+use crate::ask::{Refused, Reply};
 use crate::round::Shared;
 
 /// Who waits for the answer.
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum Place {
     /// The core has been asked.
     Asked,
     /// It stands in the log here.
@@ -44,7 +44,7 @@ enum Stage {
 struct Pending {
     origin: Origin,
     kind: Kind,
-    stage: Stage,
+    place: Place,
     bytes: usize,
     deadline: Now,
 }
@@ -78,7 +78,7 @@ impl Requests {
             Pending {
                 origin,
                 kind,
-                stage: Stage::Asked,
+                place: Place::Asked,
                 bytes,
                 deadline,
             },
@@ -90,15 +90,15 @@ impl Requests {
     /// The command was sent to the leader.
     pub(crate) fn forwarded(&mut self, mark: u64, to: MemberId) {
         if let Some(pending) = self.pending.get_mut(&mark) {
-            pending.stage = Stage::Forwarded { to };
+            pending.place = Place::Forwarded { to };
         }
     }
 
     /// To whom, and under which mark, the latest request was sent, if it is this client's.
     pub(crate) fn latest_forwarded(&self, ticket: Ticket) -> Option<(MemberId, u64)> {
         let (mark, pending) = self.pending.last_key_value()?;
-        match pending.stage {
-            Stage::Forwarded { to } if pending.origin == Origin::Client(ticket) => {
+        match pending.place {
+            Place::Forwarded { to } if pending.origin == Origin::Client(ticket) => {
                 Some((to, *mark))
             }
             _ => None,
@@ -108,7 +108,7 @@ impl Requests {
     /// The core has put it into the log.
     pub(crate) fn proposed(&mut self, mark: u64, index: Index, term: Term) {
         if let Some(pending) = self.pending.get_mut(&mark) {
-            pending.stage = Stage::Proposed { index, term };
+            pending.place = Place::Proposed { index, term };
             self.proposed.insert((index, mark));
         }
     }
@@ -154,7 +154,7 @@ impl Requests {
         let asked = self
             .pending
             .get(&mark)
-            .is_some_and(|pending| pending.stage == Stage::Forwarded { to: from });
+            .is_some_and(|pending| pending.place == Place::Forwarded { to: from });
         if !asked {
             return None;
         }
@@ -233,7 +233,7 @@ impl Requests {
         let sent = self
             .pending
             .iter()
-            .filter(|(_, pending)| pending.stage == Stage::Forwarded { to });
+            .filter(|(_, pending)| pending.place == Place::Forwarded { to });
         sent.map(|(mark, _)| *mark).collect()
     }
 
@@ -264,8 +264,8 @@ impl Requests {
     ) -> impl Iterator<Item = (Index, Term, u64)> {
         self.proposed
             .range((*range.start(), 0)..=(*range.end(), u64::MAX))
-            .filter_map(|(_, mark)| match self.pending.get(mark)?.stage {
-                Stage::Proposed { index, term } => Some((index, term, *mark)),
+            .filter_map(|(_, mark)| match self.pending.get(mark)?.place {
+                Place::Proposed { index, term } => Some((index, term, *mark)),
                 _ => None,
             })
     }
@@ -273,7 +273,7 @@ impl Requests {
     fn remove(&mut self, shared: &mut Shared, mark: u64) -> Option<Pending> {
         let pending = self.pending.remove(&mark)?;
         self.deadlines.remove(&(pending.deadline, mark));
-        if let Stage::Proposed { index, .. } = pending.stage {
+        if let Place::Proposed { index, .. } = pending.place {
             self.proposed.remove(&(index, mark));
         }
         shared.discharge(pending.bytes);

@@ -1,20 +1,22 @@
-//! What all groups of a node share while a round of inputs is taken in: limits, marks, the round's log records and
+//! What all groups of a member share while a round of inputs is taken in: limits, marks, the round's log records and
 //! messages.
 
 use std::collections::BTreeMap;
 
 use quorate_raft::{Contact, Index, LogStart, MemberId, Now, Ticket, WriteId};
 
-use crate::GroupId;
+use crate::ask::{Refused, Reply};
 use crate::config::Config;
-use crate::io::{Effect, Refused, Reply, Task};
+use crate::io::Effect;
 use crate::message::{PeerBody, PeerMessage};
 use crate::record::Record;
+use crate::types::GroupId;
+use crate::work::Task;
 
 /// How many senders' addresses are remembered that no configuration holds.
 const MAX_HEARD: usize = 1024;
 
-/// Shared by all groups, for as long as the node lives.
+/// Shared by all groups, for as long as the process lives.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub config: Config,

@@ -5,14 +5,14 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_store::StateError;
 
-use crate::GroupId;
 use crate::command::InSession;
-use crate::io::Outcome;
 use crate::keys::{self, Space};
 use crate::meta::{Meta, damaged};
 use crate::overlay::Overlay;
 use crate::planted::planted;
 use crate::proto::{self, CodecError};
+use crate::types::GroupId;
+use crate::types::Outcome;
 
 /// How many expired sessions one command removes: bounds what a command costs after a long silence.
 const MAX_EXPIRED: usize = 64;

@@ -16,12 +16,12 @@ use std::path::Path;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use quorate_store::{File, FileSystem, Read, StateError};
 
-use crate::GroupId;
-use crate::io::SnapshotFile;
 use crate::keys::{self, Space};
 use crate::meta::{Installing, Meta};
 use crate::paths;
 use crate::planted::planted;
+use crate::types::GroupId;
+use crate::types::SnapshotFile;
 
 const MAGIC: &[u8; 8] = b"QUORSNAP";
 const FRAME_HEAD: usize = 8;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use quorate_raft::MemberId;
 
-use crate::io::SnapshotFile;
+use crate::types::SnapshotFile;
 
 /// How many pieces may wait for the disk.
 const MAX_QUEUED: usize = 64;
@@ -34,7 +34,7 @@ pub(crate) enum Action {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Stage {
+enum Reception {
     Opening,
     Receiving,
     /// Everything is here.
@@ -46,7 +46,7 @@ enum Stage {
 struct Incoming {
     from: MemberId,
     snapshot: SnapshotFile,
-    stage: Stage,
+    reception: Reception,
     /// What is in the part file.
     have: u64,
     queue: VecDeque<Bytes>,
@@ -67,17 +67,17 @@ impl Receiver {
         if let Some(current) = &mut self.current {
             if current.snapshot == snapshot {
                 current.from = from;
-                let idle = current.stage == Stage::Receiving && !current.writing;
+                let idle = current.reception == Reception::Receiving && !current.writing;
                 return idle.then(|| current.want());
             }
-            if current.stage == Stage::Installing {
+            if current.reception == Reception::Installing {
                 return None;
             }
         }
         self.current = Some(Incoming {
             from,
             snapshot: snapshot.clone(),
-            stage: Stage::Opening,
+            reception: Reception::Opening,
             have: 0,
             queue: VecDeque::new(),
             queued: 0,
@@ -92,10 +92,10 @@ impl Receiver {
             .current
             .as_mut()
             .filter(|current| current.snapshot == *snapshot)?;
-        if current.stage != Stage::Opening {
+        if current.reception != Reception::Opening {
             return None;
         }
-        current.stage = Stage::Receiving;
+        current.reception = Reception::Receiving;
         current.progress(have)
     }
 
@@ -117,7 +117,7 @@ impl Receiver {
         let sound = !data.is_empty()
             && data.len() <= crate::config::MAX_CHUNK_BYTES
             && crc32fast::hash(&data) == crc;
-        let room = current.stage == Stage::Receiving && current.queue.len() < MAX_QUEUED;
+        let room = current.reception == Reception::Receiving && current.queue.len() < MAX_QUEUED;
         if current.from != from || !fits || !room || !sound {
             return None;
         }
@@ -135,7 +135,9 @@ impl Receiver {
         else {
             return Vec::new();
         };
-        if current.stage != Stage::Receiving || !std::mem::replace(&mut current.writing, false) {
+        if current.reception != Reception::Receiving
+            || !std::mem::replace(&mut current.writing, false)
+        {
             return Vec::new();
         }
         current.queued -= have.saturating_sub(current.have).min(current.queued);
@@ -147,7 +149,7 @@ impl Receiver {
     pub(crate) fn whole(&self) -> Option<&SnapshotFile> {
         self.current
             .as_ref()
-            .filter(|current| current.stage == Stage::Whole)
+            .filter(|current| current.reception == Reception::Whole)
             .map(|current| &current.snapshot)
     }
 
@@ -156,8 +158,8 @@ impl Receiver {
         let current = self
             .current
             .as_mut()
-            .filter(|current| current.stage == Stage::Whole)?;
-        current.stage = Stage::Installing;
+            .filter(|current| current.reception == Reception::Whole)?;
+        current.reception = Reception::Installing;
         Some(current.snapshot.clone())
     }
 
@@ -172,8 +174,9 @@ impl Receiver {
     /// A file task failed: the snapshot is received anew when it is offered again. What is being installed is past
     /// that.
     pub(crate) fn failed(&mut self) {
-        self.current
-            .take_if(|current| matches!(current.stage, Stage::Opening | Stage::Receiving));
+        self.current.take_if(|current| {
+            matches!(current.reception, Reception::Opening | Reception::Receiving)
+        });
     }
 
     /// Whether anything is being received.
@@ -196,7 +199,7 @@ impl Incoming {
         if have < self.snapshot.size {
             return Some(self.want());
         }
-        self.stage = Stage::Whole;
+        self.reception = Reception::Whole;
         None
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_raft::{Index, MemberId, Now};
 
-use crate::io::SnapshotFile;
+use crate::types::SnapshotFile;
 
 /// A transfer is given up after so many offers without progress; the core asks for another when the member is
 /// heard again.

@@ -4,14 +4,15 @@
 use bytes::Bytes;
 use quorate_store::{Disk, FileSystem, StateError, StateStore};
 
-use crate::GroupId;
 use crate::apply::{Applied, apply};
 use crate::identity;
 use crate::install::{Installed, install};
-use crate::io::{SnapshotFile, Task, TaskResult};
 use crate::machine::StateMachine;
 use crate::paths;
 use crate::snapshot_file::{self, SnapshotError};
+use crate::types::GroupId;
+use crate::types::SnapshotFile;
+use crate::work::{Task, TaskResult};
 
 /// What a task works on.
 pub struct Context<'a> {

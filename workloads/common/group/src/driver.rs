@@ -1,4 +1,4 @@
-//! The one task that owns the node. Each round takes in all that is at hand, lets the node think, and hands out
+//! The one task that owns the groups. Each round takes in all that is at hand, lets the groups think, and hands out
 //! what is to be done; nothing in it waits for a disk, a peer or a client.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quorate_group_core::{
-    Effect, GroupId, Input, Node, PeerBody, PeerMessage, Refused, Reply, Request, Task, TaskResult,
+    Effect, GroupId, Groups, Input, PeerBody, PeerMessage, Refused, Reply, Request, Task,
+    TaskResult,
 };
 use quorate_raft::{Contact, MemberId, Now, Ticket, WriteId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use crate::budget::Budget;
+use crate::events::{Admission, Event};
 use crate::fatal::Fatal;
 use crate::handle::{Call, PROPOSAL, Pending};
 use crate::lanes::Lanes;
@@ -29,42 +31,8 @@ use crate::writer::{Job, Writer};
 /// So many of each kind are taken into one round at most, so that a round stays far below a heartbeat.
 const MAX_ROUND: usize = 1024;
 const MAX_ROUND_FRAMES: usize = 16;
-/// Longer than any deadline of the node.
+/// Longer than any deadline of the groups.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// What the parts of the shell tell the driver. Unbounded, but each part has only as much under way as the driver
-/// gave it, or says little.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// For the node.
-    Input(Input),
-    /// A sender of our cluster stands at the door.
-    Hello {
-        from: MemberId,
-        answer: oneshot::Sender<Admission>,
-    },
-    /// Hand over and stop.
-    Leave(Duration),
-    /// Stop at once.
-    Fatal(Fatal),
-}
-
-/// Whether a sender may come in.
-#[derive(Debug)]
-pub(crate) enum Admission {
-    Welcome,
-    Removed(Vec<GroupId>),
-}
-
-/// Tells the driver; silently nothing once it has stopped.
-#[derive(Clone, Debug)]
-pub(crate) struct Events(pub(crate) mpsc::UnboundedSender<Event>);
-
-impl Events {
-    pub(crate) fn send(&self, event: Event) {
-        let _ = self.0.send(event);
-    }
-}
 
 /// The driver's queues.
 pub(crate) struct Inbox {
@@ -83,7 +51,7 @@ struct Round {
 
 /// The driver.
 pub(crate) struct Driver {
-    pub(crate) node: Node,
+    pub(crate) groups: Groups,
     pub(crate) origin: Instant,
     pub(crate) inbox: Inbox,
     pub(crate) budget: Arc<Budget>,
@@ -128,7 +96,7 @@ impl Driver {
             self.think(&mut round, now, &mut effects)?;
             let changed = self.carry_out(&mut effects)?;
             self.metrics.rounds.inc();
-            if self.publisher.publish(&self.node, now, changed) {
+            if self.publisher.publish(&self.groups, now, changed) {
                 self.tidy();
             }
             if self.has_left(now) {
@@ -145,7 +113,7 @@ impl Driver {
     /// serve it all.
     async fn gather(&mut self, round: &mut Round) {
         let leave = self.desk.leaving.as_ref().map(|leaving| leaving.until);
-        let deadline = [self.node.deadline(), self.publisher.deadline(), leave]
+        let deadline = [self.groups.deadline(), self.publisher.deadline(), leave]
             .into_iter()
             .flatten()
             .min();
@@ -187,10 +155,14 @@ impl Driver {
         for call in round.calls.drain(..) {
             self.take_call(call, now, effects);
         }
-        if self.node.deadline().is_some_and(|deadline| deadline <= now) {
-            self.node.step(Input::Tick, now, effects);
+        if self
+            .groups
+            .deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.groups.step(Input::Tick, now, effects);
         }
-        self.node.flush(now, effects);
+        self.groups.flush(now, effects);
         Ok(())
     }
 
@@ -203,13 +175,13 @@ impl Driver {
         match event {
             Event::Input(input) => {
                 self.note(&input);
-                self.node.step(input, now, effects);
+                self.groups.step(input, now, effects);
             }
             Event::Hello { from, answer } => {
                 self.peers.nudge(from);
-                let removed = self.node.is_removed(from);
+                let removed = self.groups.is_removed(from);
                 let _ = answer.send(if removed {
-                    Admission::Removed(self.node.groups().collect())
+                    Admission::Removed(self.groups.ids().collect())
                 } else {
                     Admission::Welcome
                 });
@@ -263,7 +235,7 @@ impl Driver {
             if let Some(trace) = trace {
                 self.desk.spans.came(from, &message, trace);
             }
-            self.node.step(
+            self.groups.step(
                 Input::Peer {
                     from,
                     contact: contact.clone(),
@@ -286,9 +258,9 @@ impl Driver {
             group: call.group,
             request: call.request,
         };
-        self.node.step(input, now, effects);
+        self.groups.step(input, now, effects);
         if let Some(trace) = call.trace
-            && let Some((to, id)) = self.node.forwarded(call.group, ticket)
+            && let Some((to, id)) = self.groups.forwarded(call.group, ticket)
         {
             self.desk.spans.forwarded(to, id, trace);
         }
@@ -297,10 +269,10 @@ impl Driver {
     /// Hands over every group that is led here, and takes no more requests.
     fn leave(&mut self, patience: Duration, now: Now, effects: &mut Vec<Effect>) {
         let led: Vec<_> = self
-            .node
-            .groups()
+            .groups
+            .ids()
             .filter(|group| {
-                self.node
+                self.groups
                     .status(*group)
                     .is_some_and(|status| status.role == quorate_wire::Role::Leader)
             })
@@ -318,7 +290,7 @@ impl Driver {
             let ticket = self.desk.ticket();
             leaving.transfers.insert(ticket);
             let request = Request::Transfer { to: None };
-            self.node.step(
+            self.groups.step(
                 Input::Request {
                     ticket,
                     group,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quorate_group_core::{GroupId, Input, Refused, Reply, Request};
+use quorate_node::trace::{self, TraceContext};
 use quorate_raft::Now;
 use quorate_store::StateStore;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::budget::{Budget, Share};
-use crate::driver::{Event, Events};
+use crate::events::{Event, Events};
 use crate::spans::outcome;
-use crate::status::NodeStatus;
-use crate::trace::TraceContext;
+use crate::status::GroupsStatus;
 
 /// A request on its way to the driver.
 #[derive(Debug)]
@@ -43,26 +43,16 @@ pub struct Handle {
     pub(crate) budget: Arc<Budget>,
     pub(crate) max_command_bytes: usize,
     pub(crate) store: Arc<dyn StateStore>,
-    pub(crate) status: watch::Receiver<Arc<NodeStatus>>,
+    pub(crate) status: watch::Receiver<Arc<GroupsStatus>>,
     pub(crate) origin: Instant,
     pub(crate) stopped: CancellationToken,
 }
 
 impl Handle {
     /// Asks a group. `Reply::Refused(Busy)` when as much is waiting as may; `Reply::Unknown` when the member
-    /// stopped before the answer was known.
+    /// stopped before the answer was known. A span is recorded, here and on the member that commits, where spans of
+    /// level debug are; it belongs to the client's trace ([`trace::current`]), if there is one.
     pub async fn request(&self, group: GroupId, request: Request) -> Reply {
-        self.request_traced(group, request, None).await
-    }
-
-    /// As [`Handle::request`], as part of the client's trace. A span is recorded, here and on the member that
-    /// commits, where spans of level debug are.
-    pub async fn request_traced(
-        &self,
-        group: GroupId,
-        request: Request,
-        parent: Option<TraceContext>,
-    ) -> Reply {
         let bytes = size(&request);
         if bytes > self.max_command_bytes {
             let why = format!(
@@ -76,7 +66,7 @@ impl Handle {
             Err(full) => return Reply::Refused(Refused::Busy(full)),
         };
         let span = tracing::debug_span!("request", group, trace = tracing::field::Empty);
-        let trace = join_trace(&span, parent);
+        let trace = join_trace(&span);
         let (answer, answered) = oneshot::channel();
         let pending = Pending {
             answer,
@@ -115,11 +105,11 @@ impl Handle {
     }
 
     /// The latest status; at most about 100 ms old.
-    pub fn status(&self) -> watch::Receiver<Arc<NodeStatus>> {
+    pub fn status(&self) -> watch::Receiver<Arc<GroupsStatus>> {
         self.status.clone()
     }
 
-    /// The node's own clock, to which `Reply::Stale` refers.
+    /// The groups' own clock, to which `Reply::Stale` refers.
     pub fn now(&self) -> Now {
         self.origin.elapsed()
     }
@@ -140,11 +130,11 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-fn join_trace(span: &Span, parent: Option<TraceContext>) -> Option<TraceContext> {
+fn join_trace(span: &Span) -> Option<TraceContext> {
     if span.is_disabled() {
         return None;
     }
-    let trace = parent.unwrap_or_else(TraceContext::root).child();
+    let trace = trace::current().unwrap_or_else(TraceContext::root).child();
     span.record("trace", tracing::field::display(trace));
     Some(trace)
 }

@@ -11,7 +11,7 @@ use quorate_group_core::{
 use quorate_store::{Disk, StateStore};
 use tokio::sync::Semaphore;
 
-use crate::driver::{Event, Events};
+use crate::events::{Event, Events};
 use crate::fatal::Fatal;
 use crate::metrics::Metrics;
 

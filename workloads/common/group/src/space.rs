@@ -7,7 +7,7 @@ use std::time::Duration;
 use quorate_group_core::Input;
 use quorate_store::Disk;
 
-use crate::driver::{Event, Events};
+use crate::events::{Event, Events};
 use crate::metrics::Metrics;
 
 const POLL: Duration = Duration::from_secs(1);

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use quorate_group_core::{PeerBody, PeerMessage, Reply};
+use quorate_node::trace::TraceContext;
 use quorate_raft::MemberId;
 use tracing::Span;
-
-use crate::trace::TraceContext;
 
 /// Every forwarded command is answered; this bounds what a broken peer could make us hold.
 const MAX_SPANS: usize = 10_000;
@@ -20,7 +19,7 @@ pub(crate) struct Spans {
 }
 
 impl Spans {
-    /// The node forwards a traced command: the trace goes along.
+    /// A group forwards a traced command: the trace goes along.
     pub(crate) fn forwarded(&mut self, to: MemberId, id: u64, trace: TraceContext) {
         if self.leaving.len() < MAX_SPANS {
             self.leaving.insert((to, id), trace);

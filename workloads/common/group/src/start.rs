@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::driver::{Driver, Events, Inbox};
+use crate::driver::{Driver, Inbox};
+use crate::events::Events;
 use crate::fatal::Fatal;
 use crate::handle::{Call, Handle};
 use crate::lanes::{Lanes, Workbench};
@@ -98,7 +99,7 @@ pub async fn start(
             "a crash had torn the end of the log: it was cut"
         );
     }
-    let me = recovered.node.id();
+    let me = recovered.groups.id();
     let options = Arc::new(options);
     let (events, inbox_events) = mpsc::unbounded_channel();
     let events = Events(events);
@@ -108,7 +109,7 @@ pub async fn start(
         options.core.max_pending_requests,
         options.core.max_pending_bytes,
     );
-    let (publisher, status) = Publisher::new(&recovered.node, Arc::clone(&metrics));
+    let (publisher, status) = Publisher::new(&recovered.groups, Arc::clone(&metrics));
 
     let writer = match recovered.log {
         Some(log) => Some(Writer::start(log, events.clone(), Arc::clone(&metrics))?),
@@ -122,7 +123,7 @@ pub async fn start(
         metrics: Arc::clone(&metrics),
     })?;
     let driver = Driver {
-        node: recovered.node,
+        groups: recovered.groups,
         origin,
         inbox: Inbox {
             events: inbox_events,

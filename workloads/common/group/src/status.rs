@@ -1,10 +1,10 @@
-//! What is to be seen of the node from outside.
+//! What is to be seen of the groups from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_group_core::{GroupId, Node};
+use quorate_group_core::{GroupId, Groups};
 use quorate_raft::{Contact, MemberId, Now};
 use quorate_wire::{GroupStatus, MemberState, RestartBlocker};
 use tokio::sync::watch;
@@ -17,10 +17,10 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// leader the status is told this often at least.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// The node as it was a moment ago: changes of role, term, leader or configuration at once, indexes within about
+/// The groups as they were a moment ago: changes of role, term, leader or configuration at once, indexes within about
 /// 100 ms, who has fallen silent within about 500 ms.
 #[derive(Clone, Debug)]
-pub struct NodeStatus {
+pub struct GroupsStatus {
     /// The identity on this member's disk.
     pub id: MemberId,
     /// What the member is able to do.
@@ -41,48 +41,52 @@ pub struct NodeStatus {
     pub contacts: BTreeMap<MemberId, Contact>,
 }
 
-impl NodeStatus {
+impl GroupsStatus {
     /// The status of one group.
     pub fn group(&self, group: GroupId) -> Option<&GroupStatus> {
         self.groups.iter().find(|status| status.group == group)
     }
 
-    pub(crate) fn of(node: &Node) -> Self {
-        let groups: Vec<_> = node
-            .groups()
-            .filter_map(|group| node.status(group))
+    pub(crate) fn of(groups: &Groups) -> Self {
+        let statuses: Vec<_> = groups
+            .ids()
+            .filter_map(|group| groups.status(group))
             .collect();
-        let members: BTreeSet<MemberId> = groups
+        let members: BTreeSet<MemberId> = statuses
             .iter()
             .flat_map(|group| &group.configuration.members)
-            .filter_map(|member| parse(&member.id))
+            .filter_map(|member| parse_id(&member.id))
             .collect();
         let contacts = members
             .into_iter()
-            .filter_map(|id| Some((id, node.contact(id)?.clone())))
+            .filter_map(|id| Some((id, groups.contact(id)?.clone())))
             .collect();
         Self {
-            id: node.id(),
-            state: node.state(),
-            reason: node.reason(),
-            can_set_aside: node.can_set_aside(),
-            read_only: node.is_read_only(),
-            ready: node.ready(),
-            restart_blockers: node.restart_blockers(),
-            groups,
+            id: groups.id(),
+            state: groups.state(),
+            reason: groups.reason(),
+            can_set_aside: groups.can_set_aside(),
+            read_only: groups.is_read_only(),
+            ready: groups.ready(),
+            restart_blockers: groups.restart_blockers(),
+            groups: statuses,
             contacts,
         }
     }
 }
 
-/// The wire form of an identity.
-pub(crate) fn parse(id: &str) -> Option<MemberId> {
-    u64::from_str_radix(id, 16).ok().map(MemberId)
+/// An identity as the documents write it.
+pub(crate) fn parse_id(text: &str) -> Option<MemberId> {
+    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(text, 16)
+        .ok()
+        .filter(|id| digits && *id != 0)
+        .map(MemberId)
 }
 
 /// Publishes the status and what of it is a metric.
 pub(crate) struct Publisher {
-    sender: watch::Sender<Arc<NodeStatus>>,
+    sender: watch::Sender<Arc<GroupsStatus>>,
     metrics: Arc<Metrics>,
     latest: Now,
     moved: bool,
@@ -92,10 +96,10 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(
-        node: &Node,
+        groups: &Groups,
         metrics: Arc<Metrics>,
-    ) -> (Self, watch::Receiver<Arc<NodeStatus>>) {
-        let status = NodeStatus::of(node);
+    ) -> (Self, watch::Receiver<Arc<GroupsStatus>>) {
+        let status = GroupsStatus::of(groups);
         // Whoever replaces the disk takes away what could be looked at: the log says what was wrong with it.
         if status.state == MemberState::Damaged {
             let reason = status.reason.as_deref().unwrap_or("");
@@ -119,7 +123,7 @@ impl Publisher {
     }
 
     /// What was published last.
-    pub(crate) fn latest(&self) -> Arc<NodeStatus> {
+    pub(crate) fn latest(&self) -> Arc<GroupsStatus> {
         self.sender.borrow().clone()
     }
 
@@ -134,12 +138,12 @@ impl Publisher {
     }
 
     /// Publishes if something `changed`, or if it is time; true if it did.
-    pub(crate) fn publish(&mut self, node: &Node, now: Now, changed: bool) -> bool {
+    pub(crate) fn publish(&mut self, groups: &Groups, now: Now, changed: bool) -> bool {
         if !changed && self.deadline().is_none_or(|deadline| now < deadline) {
             return false;
         }
         (self.latest, self.moved) = (now, false);
-        let status = NodeStatus::of(node);
+        let status = GroupsStatus::of(groups);
         self.leads = status
             .groups
             .iter()
@@ -151,7 +155,7 @@ impl Publisher {
     }
 
     /// Writes what an operator wants to see to the log: who leads, and what state the member is in.
-    fn tell(&mut self, status: &NodeStatus) {
+    fn tell(&mut self, status: &GroupsStatus) {
         let state = self.sender.borrow().state;
         if status.state != state {
             let reason = status.reason.as_deref().unwrap_or("");
@@ -164,7 +168,7 @@ impl Publisher {
             if self.leaders.get(&group.group) == Some(leader) {
                 continue;
             }
-            let name = parse(leader)
+            let name = parse_id(leader)
                 .and_then(|id| status.contacts.get(&id))
                 .map_or("?", |contact| &contact.name);
             tracing::info!(group = group.group, term = group.term, leader, name, role = ?group.role, "a leader was elected");
@@ -173,7 +177,7 @@ impl Publisher {
         }
     }
 
-    fn measure(&self, status: &NodeStatus) {
+    fn measure(&self, status: &GroupsStatus) {
         let led = status
             .groups
             .iter()

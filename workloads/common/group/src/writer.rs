@@ -9,7 +9,7 @@ use quorate_group_core::{LogWriter, Record};
 use quorate_raft::WriteId;
 use quorate_store::LogError;
 
-use crate::driver::{Event, Events};
+use crate::events::{Event, Events};
 use crate::fatal::Fatal;
 use crate::lanes::Alarm;
 use crate::metrics::Metrics;

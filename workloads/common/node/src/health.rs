@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Uri, header};
 use prometheus::Registry;
 use quorate_wire::MemberStatus;
 
-use crate::problem::{no_such_method, no_such_path};
+use crate::http::problem::{no_such_method, no_such_path};
 
 /// A sign of life: the loop that must not stand still touches it, the health listener looks at its age.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Heartbeat {
 }
 
 /// What a member tells of itself.
-pub trait Member: Send + Sync + 'static {
+pub trait Vitals: Send + Sync + 'static {
     /// The document at `/status`.
     fn status(&self) -> MemberStatus;
     /// `Err` says why it cannot serve.
@@ -72,7 +72,7 @@ pub struct Health<M> {
     pub registry: Registry,
 }
 
-impl<M: Member> Health<M> {
+impl<M: Vitals> Health<M> {
     /// The routes.
     pub fn router(self) -> Router {
         Router::new()
@@ -90,7 +90,7 @@ impl<M: Member> Health<M> {
     }
 }
 
-async fn live<M: Member>(State(health): State<Arc<Health<M>>>) -> Response {
+async fn live<M: Vitals>(State(health): State<Arc<Health<M>>>) -> Response {
     let age = health.heartbeat.age();
     match age <= health.stalled_after {
         true => "ok\n".into_response(),
@@ -102,21 +102,21 @@ async fn live<M: Member>(State(health): State<Arc<Health<M>>>) -> Response {
     }
 }
 
-async fn ready<M: Member>(State(health): State<Arc<Health<M>>>) -> Response {
+async fn ready<M: Vitals>(State(health): State<Arc<Health<M>>>) -> Response {
     match health.member.readiness() {
         Ok(()) => "ok\n".into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n").into_response(),
     }
 }
 
-async fn metrics<M: Member>(State(health): State<Arc<Health<M>>>) -> Response {
+async fn metrics<M: Vitals>(State(health): State<Arc<Health<M>>>) -> Response {
     match crate::metrics::text(&health.registry) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
-async fn status<M: Member>(State(health): State<Arc<Health<M>>>) -> Json<MemberStatus> {
+async fn status<M: Vitals>(State(health): State<Arc<Health<M>>>) -> Json<MemberStatus> {
     Json(health.member.status())
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     struct Sick;
 
-    impl Member for Sick {
+    impl Vitals for Sick {
         fn status(&self) -> MemberStatus {
             MemberStatus {
                 schema: quorate_wire::STATUS_VERSION.into(),

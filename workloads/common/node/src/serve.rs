@@ -21,9 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::problem::Refusal;
+use crate::conn::{Conn, Demand};
+use crate::http::problem::Refusal;
 use crate::stall::Impatient;
-use crate::tls::{Conn, Demand, Tls};
+use crate::tls::Tls;
 use crate::unreadable::{Answered, Explained, Turn};
 
 /// Whoever has not sent the head of a first request within this time loses the connection. (In tests sooner.)

@@ -3,8 +3,6 @@
 //! Every handshake asks for the configuration that is current then, so a rotation needs no restart; connections
 //! that are open already stay as they are.
 
-mod stream;
-
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +17,6 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-
-pub use stream::{Conn, Demand};
 
 /// How often [`Tls::watch`] looks at the files.
 const POLL: Duration = Duration::from_secs(2);
@@ -108,6 +104,19 @@ struct Configs {
 
 /// Length and time of change of each file; `None` where there is no file.
 type Stamps = [Option<(u64, SystemTime)>; 3];
+
+/// The certificates in `dir`, kept up to date from now on, if there is one. Within a tokio runtime.
+pub fn open(dir: Option<&Path>) -> Result<Option<Arc<Tls>>, TlsError> {
+    let Some(dir) = dir else {
+        tracing::warn!(
+            "insecure: no certificates were given (tls-dir), so anybody who reaches the ports may read, write and administer"
+        );
+        return Ok(None);
+    };
+    let tls = Arc::new(Tls::load(dir)?);
+    tokio::spawn(Arc::clone(&tls).watch());
+    Ok(Some(tls))
+}
 
 impl Tls {
     /// Reads the folder.

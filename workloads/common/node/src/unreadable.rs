@@ -16,7 +16,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::problem::Refusal;
+use crate::http::problem::Refusal;
 
 /// Whoever is still sending when the connection closes loses the answer, so the rest is read; so long, and no longer.
 const LINGER: Duration = Duration::from_secs(2);

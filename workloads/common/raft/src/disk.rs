@@ -132,7 +132,6 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::restore::Position;
 
     fn push(log: &mut Log, term: Term) {
         let index = log.last_index() + 1;

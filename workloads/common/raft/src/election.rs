@@ -1,17 +1,11 @@
 //! Elections: pre-vote, vote, and the shield that voters hold over a leader they hear (paper, sections 5.2 and
 //! 5.4.1; thesis, sections 4.2.3, 6.2 and 9.6).
 
-use std::collections::BTreeMap;
-
 use crate::planted::planted;
 use crate::quorum::Outcome;
-use crate::raft::{Gate, Leader, Raft, RoleState};
-use crate::restore::Position;
+use crate::state::{Gate, Leader, Raft, RoleState, Votes};
 use crate::status::{Ignored, Role};
 use crate::types::*;
-
-/// The answers that a candidate has got.
-pub(crate) type Votes = BTreeMap<MemberId, bool>;
 
 /// A request for a vote, without who asks in which term.
 pub(crate) struct VoteRequest {

@@ -2,8 +2,7 @@
 
 use crate::io::{Effect, LogStart};
 use crate::planted::planted;
-use crate::raft::{Gate, LIMIT, Raft, RoleState};
-use crate::restore::Position;
+use crate::state::{Ack, Gate, LIMIT, Raft, RoleState};
 use crate::status::Ignored;
 use crate::types::*;
 
@@ -15,16 +14,6 @@ pub(crate) struct Append {
     pub(crate) round: u64,
     /// What the leader counts on this member for.
     pub(crate) acknowledged: Index,
-}
-
-/// One acknowledgement for all appends of a round.
-pub(crate) struct Ack {
-    to: MemberId,
-    /// The log agrees with the leader's up to here.
-    matched: Index,
-    round: u64,
-    /// A heartbeat is among what is answered: the leader hears this member even while its disk is slow.
-    prompt: bool,
 }
 
 impl Append {

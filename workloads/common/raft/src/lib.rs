@@ -4,17 +4,18 @@
 //! | module | |
 //! |---|---|
 //! | `types`, `io` | the vocabulary; what goes in, what comes out |
-//! | `raft` | the parts together; which module takes what |
+//! | `state`, `raft` | the parts together; which module takes what |
 //! | `election` | pre-vote, vote, check-quorum |
 //! | `replication`, `follower` | the two sides of appends and acknowledgements |
-//! | `read` | linearizable reads |
-//! | `membership`, `quorum` | configurations and their majorities |
+//! | `read`, `readers` | linearizable reads |
+//! | `membership`, `configurations`, `quorum` | configurations and their majorities |
 //! | `transfer` | handing leadership over |
 //! | `log`, `disk`, `progress` | the log in memory; what the disk has of it; what other members have |
 //! | `restore` | what a restart makes of a disk |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod config;
+mod configurations;
 mod disk;
 mod election;
 mod follower;
@@ -26,8 +27,10 @@ mod progress;
 mod quorum;
 mod raft;
 mod read;
+mod readers;
 mod replication;
 mod restore;
+mod state;
 mod status;
 mod tenure;
 mod transfer;
@@ -37,7 +40,7 @@ pub use config::{Config, ConfigError};
 pub use io::*;
 #[cfg(feature = "planted-bugs")]
 pub use planted::{Bug, plant};
-pub use raft::Raft;
-pub use restore::{Position, RestoreError, Restored};
+pub use restore::{RestoreError, Restored};
+pub use state::Raft;
 pub use status::{Ignored, MemberProgress, Role};
 pub use types::*;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use crate::restore::Position;
 use crate::types::*;
 
 /// What an entry costs beside its command, about: index, term, place in the queue, frame on the wire.

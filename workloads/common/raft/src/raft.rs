@@ -1,115 +1,17 @@
-//! One group's core: what it is made of, and which module takes which input.
+//! One group's core from outside: which module takes which input, and what can be seen.
 
 use std::collections::BTreeMap;
 
 use crate::config::Config;
-use crate::disk::Disk;
-use crate::election::{VoteRequest, Votes};
-use crate::follower::{Ack, Append};
+use crate::election::VoteRequest;
+use crate::follower::Append;
 use crate::io::{Effect, Input, Refusal};
-use crate::log::{Log, weight};
-use crate::membership::Configurations;
-use crate::progress::Progress;
-use crate::read::{ForwardedReads, LeaderReads};
-use crate::restore::{Position, RestoreError, Restored, recover};
+use crate::log::weight;
+use crate::readers::ForwardedReads;
+use crate::restore::{RestoreError, Restored, recover};
+use crate::state::{Gate, LIMIT, Leader, Raft, Reported, RoleState};
 use crate::status::{Ignored, MemberProgress, Role};
-use crate::transfer::Transfer;
 use crate::types::*;
-
-/// Terms and indexes of peers beyond this are taken as damage, so that no sum can overflow.
-pub(crate) const LIMIT: u64 = 1 << 62;
-
-/// The consensus core of one group, as one state machine.
-///
-/// The shell takes in what is at hand with [`Raft::step`], as much of it as there is, and ends the round with
-/// [`Raft::flush`]. `step` gives out only what needs no disk and no network: answers to requests. `flush` gives
-/// out, for everything taken in since the last one, at most one [`Effect::Write`], then the messages, then what
-/// is committed. So proposals that come together share one write, one append per member and one acknowledgement.
-/// Without `flush` nothing is written, sent or committed; before [`Raft::deadline`] it may come as late as the
-/// shell likes.
-pub struct Raft {
-    pub(crate) config: Config,
-    pub(crate) now: Now,
-    pub(crate) rng: fastrand::Rng,
-    pub(crate) vote: Vote,
-    pub(crate) log: Log,
-    pub(crate) disk: Disk,
-    pub(crate) configurations: Configurations,
-    /// Committed, handed out by [`Effect::Apply`], reported by [`Input::Applied`]: each at most the one before.
-    pub(crate) commit: Index,
-    pub(crate) handed_out: Index,
-    pub(crate) applied: Index,
-    pub(crate) role: RoleState,
-    /// The leader of this term, when known; this member itself when it leads.
-    pub(crate) leader: Option<MemberId>,
-    pub(crate) leader_heard: Now,
-    pub(crate) election_deadline: Now,
-    pub(crate) forwarded: ForwardedReads,
-    pub(crate) transfer: Option<Transfer>,
-    /// The acknowledgement that this round will send.
-    pub(crate) ack: Option<Ack>,
-    /// The latest read round echoed in this term.
-    pub(crate) echoed: u64,
-    /// Messages that wait for the end of the round.
-    outbox: Vec<(MemberId, Message, Gate)>,
-    /// Effects not yet handed to the caller.
-    pub(crate) out: Vec<Effect>,
-    ignored: BTreeMap<Ignored, u64>,
-    reported: Reported,
-}
-
-/// What a message rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// Nothing.
-    None,
-    /// Everything given to the disk so far, this round's write included.
-    AllWritten,
-}
-
-pub(crate) enum RoleState {
-    Follower,
-    PreCandidate(Votes),
-    Candidate(Votes),
-    Leader(Box<Leader>),
-}
-
-/// What a leader knows, of this term alone.
-pub(crate) struct Leader {
-    pub(crate) progress: BTreeMap<MemberId, Progress>,
-    /// The first entry of its term.
-    first_index: Index,
-    next_heartbeat: Now,
-    /// For how long it has led.
-    pub(crate) led: Now,
-    pub(crate) heartbeat_due: bool,
-    pub(crate) reads: LeaderReads,
-}
-
-impl Leader {
-    pub(crate) fn new(first_index: Index, next_heartbeat: Now) -> Self {
-        let reads = LeaderReads::default();
-        Self {
-            progress: BTreeMap::new(),
-            first_index,
-            next_heartbeat,
-            led: Now::ZERO,
-            heartbeat_due: true,
-            reads,
-        }
-    }
-}
-
-/// What [`Effect::Changed`] tells of.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-struct Reported {
-    role: Option<Role>,
-    term: Term,
-    leader: Option<MemberId>,
-    configuration: Index,
-    configuration_committed: bool,
-    transferee: Option<MemberId>,
-}
 
 impl Raft {
     /// Starts from what is on disk, as a follower that knows no leader. Entries after the applied index count as

@@ -5,7 +5,7 @@ use crate::io::Effect;
 use crate::log::Log;
 use crate::planted::planted;
 use crate::progress::{Progress, State, Window};
-use crate::raft::{Gate, Raft, RoleState};
+use crate::state::{Gate, Raft, RoleState};
 use crate::status::Ignored;
 use crate::types::*;
 

@@ -1,20 +1,11 @@
 //! What a member finds on its disk when it starts, and what it makes of it.
 
 use crate::config::ConfigError;
+use crate::configurations::Configurations;
 use crate::disk::Disk;
 use crate::io::LogStart;
 use crate::log::Log;
-use crate::membership::Configurations;
 use crate::types::*;
-
-/// A place in a log: an index and the term of the entry there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The index.
-    pub index: Index,
-    /// The term of the entry at it.
-    pub term: Term,
-}
 
 /// What is on disk. An empty disk is `Restored::default()`: a member without a configuration, which waits for a
 /// leader.

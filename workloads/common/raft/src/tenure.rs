@@ -1,7 +1,7 @@
 //! For how long a leader has led: the measure of time that is sound to put into the log, since no clock's setting and
 //! no difference between clocks is in it.
 
-use crate::raft::{Raft, RoleState};
+use crate::state::{Raft, RoleState};
 use crate::types::Now;
 
 impl Raft {

@@ -2,17 +2,8 @@
 //! once, past pre-vote and past the voters' shield. Bounded by one election timeout.
 
 use crate::io::{Effect, Handover, Refusal};
-use crate::raft::Raft;
+use crate::state::{Raft, Transfer};
 use crate::types::*;
-
-/// A transfer that somebody waits for.
-pub(crate) struct Transfer {
-    ticket: Ticket,
-    pub(crate) to: MemberId,
-    pub(crate) deadline: Now,
-    /// The successor was told to stand.
-    told: bool,
-}
 
 impl Raft {
     pub(crate) fn transfer(&mut self, ticket: Ticket, to: Option<MemberId>) {

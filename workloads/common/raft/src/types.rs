@@ -74,6 +74,15 @@ pub struct Contact {
     pub address: String,
 }
 
+/// A place in a log: an index and the term of the entry there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The index.
+    pub index: Index,
+    /// The term of the entry at it.
+    pub term: Term,
+}
+
 /// What must never be forgotten (paper, figure 2): the term and whom this member voted for in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vote {

@@ -21,9 +21,6 @@ pub enum BatchWrite {
     DeleteRange(Bytes, Bytes),
 }
 
-/// A key and its value.
-pub type Pair = (Bytes, Bytes);
-
 /// The store could not do what was asked; the process must not go on as if it had.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {

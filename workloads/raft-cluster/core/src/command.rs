@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use prost::Message;
 
 /// A command: when all conditions hold, all operations are done, as one change with one revision.
@@ -112,8 +112,8 @@ impl Command {
         .into()
     }
 
-    /// Reads and checks what [`Command::encode`] wrote. Any bytes may come.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Invalid> {
+    /// Reads and checks what [`Command::encode`] wrote; of `Bytes` nothing is copied. Any bytes may come.
+    pub fn decode(bytes: impl Buf) -> Result<Self, Invalid> {
         let command = wire::Command::decode(bytes)
             .map_err(|error| Invalid::Undecodable(error.to_string()))?;
         let Some(wire::Kind::Batch(batch)) = command.kind else {
@@ -321,7 +321,7 @@ mod tests {
         };
         assert_eq!(command.check(), Err(Invalid::WrittenTwice(1)));
         assert_eq!(
-            Command::decode(&command.encode()),
+            Command::decode(command.encode()),
             Err(Invalid::WrittenTwice(1))
         );
     }
@@ -335,14 +335,17 @@ mod tests {
             ..single.clone()
         };
         assert_ne!(single.encode(), batch.encode());
-        assert_eq!(Command::decode(&single.encode()), Ok(single));
+        assert_eq!(Command::decode(single.encode()), Ok(single));
     }
 
     #[test]
     fn nothing_at_all_is_invalid() {
-        assert!(matches!(Command::decode(b""), Err(Invalid::Undecodable(_))));
+        assert!(matches!(
+            Command::decode(&b""[..]),
+            Err(Invalid::Undecodable(_))
+        ));
         assert_eq!(
-            Command::decode(&Command::default().encode()),
+            Command::decode(Command::default().encode()),
             Err(Invalid::Empty)
         );
     }
@@ -350,12 +353,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(command in command()) {
-            prop_assert_eq!(Command::decode(&command.encode()), command.check().map(|()| command));
+            prop_assert_eq!(Command::decode(command.encode()), command.check().map(|()| command));
         }
 
         #[test]
         fn hostile_bytes_are_refused_not_panicked_on(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Command::decode(&bytes);
+            let _ = Command::decode(&bytes[..]);
         }
 
         #[test]
@@ -363,7 +366,7 @@ mod tests {
             let mut bytes = command.encode().to_vec();
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            let _ = Command::decode(&bytes);
+            let _ = Command::decode(&bytes[..]);
         }
     }
 }

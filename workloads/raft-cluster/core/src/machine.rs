@@ -18,7 +18,7 @@ impl StateMachine for KeyValue {
         &self,
         txn: &mut Txn<'_, '_>,
         _index: u64,
-        command: &[u8],
+        command: Bytes,
     ) -> Result<Bytes, StateError> {
         Ok(apply(txn, command)?.to_bytes())
     }
@@ -45,7 +45,7 @@ impl Table for Txn<'_, '_> {
     }
 }
 
-pub(crate) fn apply(txn: &mut impl Table, command: &[u8]) -> Result<Answer, StateError> {
+pub(crate) fn apply(txn: &mut impl Table, command: Bytes) -> Result<Answer, StateError> {
     let revision = decode_revision(txn.get(REVISION)?.as_deref())?;
     let command = match Command::decode(command) {
         Ok(command) => command,
@@ -151,7 +151,7 @@ mod tests {
     ) -> (u64, Verdict) {
         let answer = apply(
             stored,
-            &Command {
+            Command {
                 conditions,
                 operations,
                 single: false,
@@ -230,7 +230,7 @@ mod tests {
         let stored = &mut Stored::default();
         run(stored, vec![], vec![put("a", "1")]);
         for command in [&b""[..], b"\xff\xff", &Command::default().encode()] {
-            let answer = apply(stored, command).unwrap();
+            let answer = apply(stored, Bytes::copy_from_slice(command)).unwrap();
             assert!(
                 matches!(
                     answer,
@@ -249,7 +249,7 @@ mod tests {
         let stored = &mut Stored::default();
         stored.put(&record_key(b"a"), Bytes::from_static(b"\xff"));
         assert!(matches!(
-            apply(stored, &Command::single(vec![], put("a", "1")).encode()),
+            apply(stored, Command::single(vec![], put("a", "1")).encode()),
             Err(StateError::Corrupt(_))
         ));
     }
@@ -259,7 +259,7 @@ mod tests {
         fn it_does_what_the_naive_model_does(commands in prop::collection::vec(command(), 1..40)) {
             let (mut stored, mut model) = (Stored::default(), Model::default());
             for command in commands {
-                let answer = apply(&mut stored, &command.encode()).unwrap();
+                let answer = apply(&mut stored, command.encode()).unwrap();
                 prop_assert_eq!(answer, model.apply(&command));
                 let all = stored.view(|view| view.page(&PageQuery { limit: usize::MAX, bytes: usize::MAX, ..PageQuery::default() }));
                 prop_assert_eq!(all.revision, model.revision);
@@ -270,7 +270,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            prop_assert!(apply(&mut Stored::default(), &bytes).is_ok());
+            prop_assert!(apply(&mut Stored::default(), bytes.into()).is_ok());
         }
     }
 }

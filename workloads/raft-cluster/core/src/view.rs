@@ -127,7 +127,7 @@ mod tests {
                 key: Bytes::from_static(key),
                 value: Bytes::from_static(b"four"),
             };
-            apply(&mut stored, &crate::Command::single(vec![], put).encode()).unwrap();
+            apply(&mut stored, crate::Command::single(vec![], put).encode()).unwrap();
         }
         stored
     }
@@ -201,7 +201,7 @@ mod tests {
         ) {
             let (mut stored, mut model) = (Stored::default(), Model::default());
             for command in commands {
-                apply(&mut stored, &command.encode()).unwrap();
+                apply(&mut stored, command.encode()).unwrap();
                 model.apply(&command);
             }
             let expected: Vec<_> = model.records.range(start.clone()..).filter(|(key, _)| key.starts_with(&prefix)).collect();

@@ -1,11 +1,8 @@
 //! The client API over HTTP.
 
-mod admission;
 mod batch;
 mod conditions;
 mod keys;
-mod linger;
-mod observe;
 mod outcome;
 mod pages;
 mod problems;
@@ -24,20 +21,17 @@ use ::http::{HeaderName, Method, Uri};
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use quorate_group::GroupAccess;
 use quorate_group_core::{Refused, Reply, Request};
-use quorate_node::problem::Refusal;
+use quorate_node::http::admission::Admission;
+use quorate_node::http::body;
+use quorate_node::http::linger::linger;
+use quorate_node::http::metrics::HttpMetrics;
+use quorate_node::http::observe::{Observed, observe};
+use quorate_node::http::problem::{Refusal, no_such_method, no_such_path};
 use quorate_node::resolve::{Resolver, split};
 
-use crate::body;
-use crate::group::{Group, parse_id};
-use crate::metrics::HttpMetrics;
 use crate::settings::MemberSettings;
-use admission::Admission;
-
-pub use observe::{Observed, observe};
-pub use problems::{
-    bad_request, internal, no_such_method, no_such_path, refused, slow_body, too_large,
-};
 
 /// The store's revision, on every answer that is a success.
 pub const REVISION: HeaderName = HeaderName::from_static("quorate-revision");
@@ -55,7 +49,7 @@ pub struct Api<G> {
     names: Resolver,
 }
 
-impl<G: Group> Api<G> {
+impl<G: GroupAccess> Api<G> {
     /// The API of a group.
     pub fn new(group: G, settings: MemberSettings) -> Self {
         let admission = Admission::new(settings.max_pending_requests, settings.max_pending_bytes);
@@ -93,7 +87,7 @@ impl<G: Group> Api<G> {
                 axum::routing::delete(sessions::close::<G>).fallback(method_fallback),
             )
             .fallback(path_fallback)
-            .layer(axum::middleware::from_fn(linger::linger))
+            .layer(axum::middleware::from_fn(linger))
             .with_state(Arc::new(self));
         observe(
             routes,
@@ -122,16 +116,7 @@ impl<G: Group> Api<G> {
     /// all members of a cluster are configured alike. Of a name from the hosts file clients know nothing: they get
     /// its address.
     fn leader_url(&self, why: &Refused) -> Option<String> {
-        let status = self.group.status()?;
-        let hint = match why {
-            Refused::NoLeader { hint: Some(id) } => Some(*id),
-            _ => status.leader.as_deref().and_then(parse_id),
-        }?;
-        let member = status
-            .configuration
-            .members
-            .iter()
-            .find(|member| parse_id(&member.id) == Some(hint))?;
+        let member = self.group.leader(why)?;
         let port = self.settings.client_port;
         let (name, _) = split(&member.address).ok()?;
         let host = match self.names.in_hosts_file(name) {

@@ -2,18 +2,13 @@
 //! ReadIndex from its own state, writes by way of the leader.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod admin;
-mod body;
 mod broken;
-mod disk;
-mod group;
 mod http;
 mod member;
-mod metrics;
 #[cfg(feature = "unsafe-no-sync")]
 mod no_sync;
 mod settings;
-mod status;
+mod vitals;
 
 pub use member::run;
 pub use settings::MemberSettings;

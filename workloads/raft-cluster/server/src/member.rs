@@ -4,35 +4,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use quorate_group::{Handle, Options, Running};
-use quorate_group_core::{Config, Refused, Reply, Request};
+use quorate_group::admin::Admin;
+use quorate_group::data::{self, Data};
+use quorate_group::life::{pulse, until_stopped};
+use quorate_group::{GroupVitals, Handle, Options};
+use quorate_group_core::Config;
+use quorate_node::about::About;
+use quorate_node::conn::Demand;
+use quorate_node::faces::{FEW_CONNECTIONS, Face, Faces};
 use quorate_node::health::{Health, Heartbeat};
+use quorate_node::http::metrics::HttpMetrics;
 use quorate_node::resolve::Resolver;
-use quorate_node::serve::{ConnectionMetrics, Server};
-use quorate_node::shutdown::{drain, on_signal};
-use quorate_node::tls::{Demand, Tls};
+use quorate_node::shutdown::on_signal;
+use quorate_node::tls::{self, Tls};
 use quorate_node::{listen, metrics, telemetry};
 use quorate_raft::Contact;
 use quorate_raft_cluster_core::KeyValue;
+use quorate_rocks::{RocksOptions, RocksStore};
+use quorate_store::Disk;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::admin::Admin;
 use crate::broken::{self, Fault};
 use crate::http::Api;
-use crate::metrics::HttpMetrics;
 use crate::settings::MemberSettings;
-use crate::status::Face;
-use crate::{GROUP, VERSION, disk};
+use crate::vitals::MemberVitals;
+use crate::{GROUP, VERSION};
 
-/// Connections of the operator, and of those who look at health: people, the kubelet, Prometheus.
-const FEW_CONNECTIONS: usize = 64;
+/// The kind of resource that the member belongs to.
+const KIND: &str = "RaftCluster";
+/// The highest feature level that this build can write (DESIGN, section 4).
+const FEATURE_LEVEL: u32 = 1;
 /// Room in the group's queue beyond what clients may use, so that the operator and the pulse come through.
 const RESERVED_REQUESTS: usize = 64;
-/// How often the main loop must show that it moves.
-const PULSE: Duration = Duration::from_secs(1);
 /// A disk may stall this long before the process counts as wedged.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
@@ -65,26 +69,14 @@ pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
         anyhow::bail!("this build is broken on purpose");
     }
     let stop = on_signal().context("signals cannot be listened to")?;
-    let tls = settings
-        .tls_dir
-        .as_ref()
-        .map(Tls::load)
-        .transpose()?
-        .map(Arc::new);
-    match &tls {
-        Some(tls) => drop(tokio::spawn(tls.clone().watch())),
-        None => tracing::warn!(
-            "insecure: no certificates were given (tls-dir), so anybody who reaches the ports may read, write and administer"
-        ),
-    }
+    let tls = tls::open(settings.tls_dir.as_deref())?;
     let listeners = Listeners::open(&settings).await?;
     let opened = settings.clone();
-    let data = tokio::task::spawn_blocking(move || disk::open(&opened)).await??;
-    let registry = metrics::registry("RaftCluster", VERSION)?;
+    let data = tokio::task::spawn_blocking(move || open_data(&opened)).await??;
+    let registry = metrics::registry(KIND, VERSION)?;
     tracing::info!(version = VERSION, name = settings.name, cluster = settings.cluster, incarnation = %data.disks.identity.id, "starting");
-    let options = options(&settings, tls.clone());
     let (handle, running) = quorate_group::start(
-        options,
+        options(&settings, tls.clone()),
         data.disks.clone(),
         Arc::new(KeyValue),
         listeners.peer,
@@ -96,111 +88,75 @@ pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
         format!("data-dir: the member cannot start on {dir}; check the disk and its free space")
     })?;
 
-    let face = Face {
-        cluster: settings.cluster.clone(),
-        name: settings.name.clone(),
-        tls: tls.clone(),
-        node: handle.status(),
-        stop: stop.clone(),
-    };
     let heartbeat = Heartbeat::default();
     let health = Health {
-        member: face,
+        member: vitals(&settings, tls.clone(), &handle, stop.clone()),
         heartbeat: heartbeat.clone(),
         stalled_after: STALLED_AFTER,
         registry: registry.clone(),
     };
     let http = HttpMetrics::new(&registry)?;
-    let api = Api::new(handle.clone(), settings.clone()).routes(http.clone());
-    let admin = Admin::new(handle.clone(), settings.request_timeout() * 2).routes(http);
-    let connections = ConnectionMetrics::new(&registry)?;
-    let server = |name, listener, demand, max_connections, routes: Router| {
-        // Health is plain: the kubelet has no certificate.
-        let tls = tls.clone().filter(|_| name != "health");
-        Server {
-            name,
-            listener,
-            tls,
-            demand,
-            max_connections,
-            routes,
-            metrics: connections.clone(),
-        }
-    };
-    let (faces, always) = (TaskTracker::new(), CancellationToken::new());
-    faces.spawn(
-        server(
-            "client",
-            listeners.client,
-            Demand::Nothing,
-            settings.max_connections,
-            api,
-        )
-        .run(stop.clone()),
-    );
-    faces.spawn(
-        server(
-            "admin",
-            listeners.admin,
-            Demand::Certificate,
-            FEW_CONNECTIONS,
-            admin,
-        )
-        .run(stop.clone()),
-    );
-    tokio::spawn(
-        server(
-            "health",
-            listeners.health,
-            Demand::Nothing,
-            FEW_CONNECTIONS,
-            health.router(),
-        )
-        .run(always),
-    );
-    tokio::spawn(pulse(handle.clone(), heartbeat));
-    faces.close();
-    end(&settings, &stop, handle, running, faces).await
+    let group = handle.group(GROUP);
+    let faces = Faces::new(tls, &registry, stop.clone())?;
+    faces.serve(Face {
+        name: "client",
+        listener: listeners.client,
+        demand: Demand::Nothing,
+        max_connections: settings.max_connections,
+        routes: Api::new(group.clone(), settings.clone()).routes(http.clone()),
+    });
+    faces.serve(Face {
+        name: "admin",
+        listener: listeners.admin,
+        demand: Demand::Certificate,
+        max_connections: FEW_CONNECTIONS,
+        routes: Admin::new(group, settings.request_timeout() * 2).routes(http),
+    });
+    faces.serve_health(listeners.health, health.router());
+    tokio::spawn(pulse(handle.clone(), GROUP, heartbeat));
+    until_stopped(handle, running, &faces, &stop, settings.drain_timeout()).await
 }
 
-/// Waits for the end of the group, or for the signal: then hands leadership over while what is under way ends.
-async fn end(
+/// Blocks.
+fn open_data(settings: &MemberSettings) -> anyhow::Result<Data> {
+    data::open(&settings.data_dir, &settings.cluster, seam, |dir| {
+        Ok(Arc::new(RocksStore::open(dir, &RocksOptions::default())?))
+    })
+}
+
+#[cfg(not(feature = "unsafe-no-sync"))]
+fn seam(disk: Disk) -> Disk {
+    disk
+}
+
+#[cfg(feature = "unsafe-no-sync")]
+fn seam(disk: Disk) -> Disk {
+    tracing::error!(
+        "THIS BUILD SYNCS NOTHING (feature unsafe-no-sync): a power cut loses acknowledged writes. For tests only."
+    );
+    Arc::new(crate::no_sync::NoSync(disk))
+}
+
+fn vitals(
     settings: &MemberSettings,
-    stop: &CancellationToken,
-    handle: Handle,
-    mut running: Running,
-    faces: TaskTracker,
-) -> anyhow::Result<()> {
-    let mut ended = std::pin::pin!(running.wait());
-    tokio::select! {
-        result = &mut ended => {
-            result?;
-            anyhow::bail!("the group ended by itself");
-        }
-        () = stop.cancelled() => {}
-    }
-    let patience = settings.drain_timeout();
-    tokio::join!(
-        handle.shutdown(patience),
-        drain("requests", patience, faces.wait())
-    );
-    ended.await?;
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// Asks the group's main loop for something, for ever; its answers are the sign of life. That the queue is full says
-/// nothing about the loop.
-async fn pulse(handle: Handle, heartbeat: Heartbeat) {
-    loop {
-        if !matches!(
-            handle.request(GROUP, Request::StaleRead).await,
-            Reply::Refused(Refused::Busy(_))
-        ) {
-            heartbeat.touch();
-        }
-        tokio::time::sleep(PULSE).await;
-    }
+    tls: Option<Arc<Tls>>,
+    handle: &Handle,
+    stop: CancellationToken,
+) -> MemberVitals {
+    let about = About {
+        kind: KIND,
+        version: VERSION,
+        feature_level: FEATURE_LEVEL,
+        cluster: settings.cluster.clone(),
+        name: settings.name.clone(),
+        tls,
+    };
+    MemberVitals(GroupVitals {
+        about,
+        group: GROUP,
+        groups: handle.status(),
+        stop,
+    })
 }
 
 fn options(settings: &MemberSettings, tls: Option<Arc<Tls>>) -> Options {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quorate_wire::{
-    AddLearner, ConfigurationStatus, ConfiguredMember, GroupStatus, MemberRequest, Part, Role,
+    AddLearner, ConfigurationStatus, ConfiguredMember, GroupRequest, GroupStatus, Part, Role,
 };
 
 /// A learner takes a moment to catch up.
@@ -80,31 +80,31 @@ impl Group {
         self.leader = next;
     }
 
-    pub fn ask(&mut self, asked: &str, request: &MemberRequest) -> Result<(), Refused> {
+    pub fn ask(&mut self, asked: &str, request: &GroupRequest) -> Result<(), Refused> {
         if self.leader.as_deref() != Some(asked) {
             return Err((503, "this member does not lead"));
         }
         match request {
-            MemberRequest::Bootstrap(_) => return Ok(()),
-            MemberRequest::SetAside(_) => return Err((409, "this member is sound")),
-            MemberRequest::TransferLeader(transfer) => {
+            GroupRequest::Bootstrap(_) => return Ok(()),
+            GroupRequest::SetAside(_) => return Err((409, "this member is sound")),
+            GroupRequest::TransferLeader(transfer) => {
                 let other = self.voters().find(|voter| voter.id != asked);
                 let other = other.map(|voter| voter.id.clone());
                 let to = transfer.to.clone().or(other);
                 self.leader = Some(to.ok_or((503, "there is no other voter"))?);
                 self.term += 1;
             }
-            MemberRequest::AddLearner(new) => {
+            GroupRequest::AddLearner(new) => {
                 self.must_be_at(new.configuration_index)?;
                 self.add(new, Part::Learner);
             }
-            MemberRequest::Promote { id, change } => {
+            GroupRequest::Promote { id, change } => {
                 self.must_be_at(change.configuration_index)?;
                 let mut members = self.members.iter_mut();
                 let found = members.find(|member| member.id == *id);
                 found.ok_or((404, "no such member"))?.part = Part::Voter;
             }
-            MemberRequest::Remove { id, change } => {
+            GroupRequest::Remove { id, change } => {
                 self.must_be_at(change.configuration_index)?;
                 self.members.retain(|member| member.id != *id);
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use quorate_wire::{
-    AddLearner, ConfigurationStatus, MemberRequest, MemberState, MemberStatus, STATUS_VERSION,
+    AddLearner, ConfigurationStatus, GroupRequest, MemberState, MemberStatus, STATUS_VERSION,
 };
 
 use super::group::{Group, Refused};
@@ -122,13 +122,13 @@ impl Members {
     pub fn ask(
         &mut self,
         member: &Member,
-        request: &MemberRequest,
+        request: &GroupRequest,
     ) -> Result<ConfigurationStatus, Refused> {
         let gone = (503, "this member has gone");
         let cluster = self.0.get_mut(&member.cluster).ok_or(gone)?;
         let id = cluster.disks.get(&member.disk).ok_or(gone)?.id.clone();
         match (&mut cluster.group, request) {
-            (None, MemberRequest::Bootstrap(bootstrap)) if bootstrap.incarnation == id => {
+            (None, GroupRequest::Bootstrap(bootstrap)) if bootstrap.incarnation == id => {
                 let first = AddLearner {
                     configuration_index: 0,
                     id: id.clone(),

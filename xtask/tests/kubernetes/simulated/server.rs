@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use quorate_wire::{MemberRequest, PROBLEM_BASE, Problem};
+use quorate_wire::{GroupRequest, PROBLEM_BASE, Problem};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -71,24 +71,12 @@ async fn answer(
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<MemberRequest> {
+async fn read(request: Request<Incoming>) -> Result<GroupRequest> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await?.to_bytes();
-    let parts: Vec<_> = path.split('/').skip(2).collect();
-    Ok(match parts[..] {
-        ["bootstrap"] => MemberRequest::Bootstrap(serde_json::from_slice(&body)?),
-        ["members"] => MemberRequest::AddLearner(serde_json::from_slice(&body)?),
-        ["leader"] => MemberRequest::TransferLeader(serde_json::from_slice(&body)?),
-        ["members", id, "promote"] => MemberRequest::Promote {
-            id: id.to_owned(),
-            change: serde_json::from_slice(&body)?,
-        },
-        ["members", id, "remove"] => MemberRequest::Remove {
-            id: id.to_owned(),
-            change: serde_json::from_slice(&body)?,
-        },
-        _ => None.with_context(|| format!("there is no {path}"))?,
-    })
+    let body = serde_json::from_slice(&body)?;
+    let path_of_request = path.trim_start_matches("/admin/");
+    GroupRequest::read(path_of_request, &body).with_context(|| format!("there is no {path}"))
 }
 
 fn respond(status: u16, body: &impl Serialize) -> Response<Full<Bytes>> {

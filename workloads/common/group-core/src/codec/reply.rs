@@ -2,7 +2,7 @@
 
 use quorate_raft::MemberId;
 
-use crate::io::{Refused, Reply};
+use crate::ask::{Refused, Reply};
 use crate::proto::{self, CodecError};
 
 /// What became of a forwarded command.

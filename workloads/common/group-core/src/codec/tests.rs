@@ -2,8 +2,9 @@ use proptest::prelude::*;
 use quorate_raft::{Body, Conflict, Entry, MemberId, Message, Payload, SnapshotMeta};
 
 use super::*;
-use crate::io::{Outcome, Refused, Reply, SnapshotFile};
+use crate::ask::{Refused, Reply};
 use crate::testing::configuration;
+use crate::types::{Outcome, SnapshotFile};
 
 fn bodies() -> Vec<PeerBody> {
     let entries = vec![

@@ -4,15 +4,15 @@ use bytes::Bytes;
 use quorate_raft::{Change, Index, Input as CoreInput, MemberId, Role, Ticket};
 
 use super::Group;
+use crate::ask::{Refused, Reply, Request};
 use crate::command::{Body, Command};
-use crate::io::{Refused, Reply, Request};
 use crate::message::PeerBody;
 use crate::planted::planted;
 use crate::requests::{Copy, Kind, Origin};
 use crate::round::Round;
 
 impl Group {
-    /// Takes a request in; [`Request::Bootstrap`] and [`Request::SetAside`] are the node's.
+    /// Takes a request in; [`Request::Bootstrap`] and [`Request::SetAside`] are for all groups.
     pub(crate) fn request(&mut self, ticket: Ticket, request: Request, round: &mut Round<'_>) {
         if self.gone {
             let why = "this member was removed from the group".to_owned();

@@ -4,10 +4,12 @@ use quorate_raft::{Entry, Index, Input as CoreInput, MemberId, SnapshotMeta, Ter
 
 use super::{Group, pace};
 use crate::apply::leavers;
-use crate::io::{Outcome, Refused, Reply, Task, TaskKind, TaskResult};
+use crate::ask::{Refused, Reply};
 use crate::message::PeerBody;
 use crate::planted::planted;
 use crate::round::Round;
+use crate::types::Outcome;
+use crate::work::{Task, TaskKind, TaskResult};
 
 /// How many entries one [`Task::Apply`] holds at most: bounds its batch.
 const MAX_APPLY: usize = 4096;

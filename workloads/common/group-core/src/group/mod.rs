@@ -12,8 +12,9 @@ use quorate_raft::{
     Payload, Position, Raft, Role, Ticket, Write, WriteId,
 };
 
+use crate::ask::{Refused, Reply};
 use crate::compaction::Compaction;
-use crate::io::{Effect, Refused, Reply};
+use crate::io::Effect;
 use crate::message::PeerBody;
 use crate::reads::Reads;
 use crate::record::Record;

@@ -3,11 +3,12 @@
 use quorate_raft::{Input as CoreInput, MemberId};
 
 use super::{Group, pace};
-use crate::io::{SnapshotFile, Task};
 use crate::message::PeerBody;
 use crate::round::Round;
 use crate::snapshot_receive::Action as Receive;
 use crate::snapshot_send::Action as Send;
+use crate::types::SnapshotFile;
+use crate::work::Task;
 
 impl Group {
     /// Takes a message in.

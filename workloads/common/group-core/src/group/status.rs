@@ -6,8 +6,8 @@ use quorate_raft::{Configuration, MemberId, MemberProgress, Role};
 use quorate_wire as wire;
 
 use super::{Group, is_member};
-use crate::GroupId;
 use crate::config::Config;
+use crate::types::GroupId;
 
 impl Group {
     pub(crate) fn status(&self, group: GroupId, config: &Config) -> wire::GroupStatus {

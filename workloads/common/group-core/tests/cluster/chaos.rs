@@ -346,7 +346,7 @@ impl Chaos {
                 self.net.state(&name),
                 MemberState::Damaged,
                 "{name}: {:?}",
-                self.net.node(&name).reason()
+                self.net.groups(&name).reason()
             );
         }
     }
@@ -371,7 +371,7 @@ impl Chaos {
             return;
         };
         let (id, contact) = (self.net.id(&name), self.net.members[&name].contact());
-        let raft = self.net.node(&leader).raft(GROUP).unwrap();
+        let raft = self.net.groups(&leader).raft(GROUP).unwrap();
         let (expected, configuration) = (raft.configuration_index(), raft.configuration());
         let change = if configuration.learners.contains(&id) {
             Change::Reconfigure {

@@ -22,9 +22,9 @@ impl StateMachine for Adder {
         &self,
         txn: &mut Txn<'_, '_>,
         _index: u64,
-        command: &[u8],
+        command: Bytes,
     ) -> Result<Bytes, StateError> {
-        let text = String::from_utf8_lossy(command).into_owned();
+        let text = String::from_utf8_lossy(&command).into_owned();
         let words: Vec<&str> = text.split(' ').collect();
         let [verb, key, number] = words[..] else {
             return Ok(Bytes::from_static(b"malformed"));
@@ -56,7 +56,7 @@ pub struct Member {
 }
 
 pub struct Running {
-    pub node: Node,
+    pub groups: Groups,
     pub log: Option<LogWriter>,
     appended: WriteId,
     durable: WriteId,
@@ -147,10 +147,10 @@ impl Net {
         let mut config = Config::new(member.contact(), member.lives ^ drawn.0);
         config.segment_bytes = 16 << 10;
         configure(&mut config);
-        let Recovered { node, log, .. } =
+        let Recovered { groups, log, .. } =
             recover(config, &member.identity, &disk, &member.store, now).unwrap();
         member.running = Some(Running {
-            node,
+            groups,
             log,
             appended: 0,
             durable: 0,
@@ -185,12 +185,12 @@ impl Net {
         self.members[name].identity.id
     }
 
-    pub fn node(&self, name: &str) -> &Node {
-        &self.members[name].running.as_ref().unwrap().node
+    pub fn groups(&self, name: &str) -> &Groups {
+        &self.members[name].running.as_ref().unwrap().groups
     }
 
     pub fn state(&self, name: &str) -> MemberState {
-        self.node(name).state()
+        self.groups(name).state()
     }
 
     pub fn running(&mut self, name: &str) -> &mut Running {
@@ -205,14 +205,14 @@ impl Net {
     pub fn leader(&self) -> Option<String> {
         let leads = |member: &&Member| {
             let running = member.running.as_ref();
-            let raft = running.and_then(|running| running.node.raft(GROUP));
+            let raft = running.and_then(|running| running.groups.raft(GROUP));
             raft.is_some_and(|raft| raft.role() == Role::Leader && raft.is_ready())
                 && !self.cut.contains(&member.name)
         };
         self.members
             .values()
             .filter(leads)
-            .max_by_key(|member| self.node(&member.name).raft(GROUP).unwrap().term())
+            .max_by_key(|member| self.groups(&member.name).raft(GROUP).unwrap().term())
             .map(|member| member.name.clone())
     }
 
@@ -285,12 +285,12 @@ impl Net {
     pub fn change(&mut self, change: Change) -> Reply {
         let leader = self.wait_leader();
         self.until("a settled configuration", |net| {
-            net.node(&leader)
+            net.groups(&leader)
                 .raft(GROUP)
                 .is_some_and(|raft| raft.configuration_committed() && !raft.is_joint())
         });
         let expected = self
-            .node(&leader)
+            .groups(&leader)
             .raft(GROUP)
             .unwrap()
             .configuration_index();
@@ -324,14 +324,16 @@ impl Net {
     }
 
     pub fn applied(&self, name: &str) -> Index {
-        self.node(name).raft(GROUP).map_or(0, |raft| raft.applied())
+        self.groups(name)
+            .raft(GROUP)
+            .map_or(0, |raft| raft.applied())
     }
 
     pub fn caught_up(&mut self, name: &str) {
         let leader = self.wait_leader();
         let id = self.id(name);
         self.until("a member to catch up", |net| {
-            let leader = net.node(&leader).raft(GROUP).unwrap();
+            let leader = net.groups(&leader).raft(GROUP).unwrap();
             let known = leader
                 .progress()
                 .into_iter()
@@ -380,7 +382,7 @@ impl Net {
                 self.run_task(&name);
             }
             if self
-                .node(&name)
+                .groups(&name)
                 .deadline()
                 .is_some_and(|deadline| deadline <= self.clock(&name))
             {
@@ -411,14 +413,14 @@ impl Net {
     pub fn step(&mut self, name: &str, input: Input) {
         let now = self.clock(name);
         let mut effects = Vec::new();
-        self.running(name).node.step(input, now, &mut effects);
+        self.running(name).groups.step(input, now, &mut effects);
         self.carry_out(name, effects);
         self.flush(name);
     }
 
     fn flush(&mut self, name: &str) {
         let (now, mut effects) = (self.clock(name), Vec::new());
-        self.running(name).node.flush(now, &mut effects);
+        self.running(name).groups.flush(now, &mut effects);
         let logs = effects
             .iter()
             .filter(|effect| matches!(effect, Effect::Log { .. }))
@@ -439,7 +441,7 @@ impl Net {
                     running
                         .log
                         .as_mut()
-                        .expect("a damaged node writes nothing")
+                        .expect("a damaged member writes nothing")
                         .append(id, &records)
                         .unwrap();
                 }

@@ -160,13 +160,13 @@ fn crash_at(net: &mut Net, point: u32) -> Crash {
     let identity = open_identity(&seam, CLUSTER, MemberId(1), &[]).unwrap();
     let recovered = recover(config(), &identity, &seam, &store, Duration::ZERO).unwrap();
     assert_eq!(
-        recovered.node.state(),
+        recovered.groups.state(),
         MemberState::Running,
         "{:?}",
-        recovered.node.reason()
+        recovered.groups.reason()
     );
     let after = dump(&store);
-    let raft = recovered.node.raft(GROUP).unwrap();
+    let raft = recovered.groups.raft(GROUP).unwrap();
     if after == before {
         assert_eq!(raft.applied(), 1);
         return Crash::Old;
@@ -186,7 +186,7 @@ fn fresh_receiver(net: &Net) -> (MemFs, MapStore, SnapshotFile) {
     let identity = open_identity(&seam, CLUSTER, MemberId(1), &[]).unwrap();
     let recovered = recover(config(), &identity, &seam, &store, Duration::ZERO).unwrap();
     let mut log = recovered.log.unwrap();
-    let configuration = net.node("a").raft(GROUP).unwrap().configuration().clone();
+    let configuration = net.groups("a").raft(GROUP).unwrap().configuration().clone();
     let first = Entry {
         index: 1,
         term: 1,

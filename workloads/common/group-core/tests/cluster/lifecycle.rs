@@ -28,8 +28,8 @@ fn a_group_of_one_serves_and_survives_crashes() {
         net.wait_leader();
         assert_eq!(net.answer("a", None, "add x 1"), (5 + round).to_string());
     }
-    let status = net.node("a").status(GROUP).unwrap();
-    assert!(status.caught_up && net.node("a").ready());
+    let status = net.groups("a").status(GROUP).unwrap();
+    assert!(status.caught_up && net.groups("a").ready());
     assert_eq!(status.configuration.members[0].name, "a");
 }
 
@@ -100,7 +100,7 @@ fn two_hundred_groups_share_one_write_per_round() {
     }
     let all_lead = |net: &Net| {
         (1..=200).all(|group| {
-            net.node("a")
+            net.groups("a")
                 .raft(group)
                 .is_some_and(|raft| raft.is_ready())
         })
@@ -108,7 +108,7 @@ fn two_hundred_groups_share_one_write_per_round() {
     net.until("all groups to lead", all_lead);
     let before = net.running("a").logs;
     let (now, mut effects) = (net.now, Vec::new());
-    let node = &mut net.running("a").node;
+    let groups = &mut net.running("a").groups;
     for group in 1..=200 {
         let write = Write {
             session: None,
@@ -119,9 +119,9 @@ fn two_hundred_groups_share_one_write_per_round() {
             group,
             request: Request::Write(write),
         };
-        node.step(input, now, &mut effects);
+        groups.step(input, now, &mut effects);
     }
-    node.flush(now, &mut effects);
+    groups.flush(now, &mut effects);
     let logs: Vec<usize> = effects
         .iter()
         .filter_map(|effect| match effect {
@@ -151,7 +151,7 @@ fn a_flipped_bit_in_the_log_or_the_state_damages_the_member() {
     net.start("a");
     assert_eq!(net.state("a"), MemberState::Damaged);
     assert!(
-        net.node("a")
+        net.groups("a")
             .reason()
             .unwrap()
             .contains("remove this member")
@@ -165,7 +165,7 @@ fn a_flipped_bit_in_the_log_or_the_state_damages_the_member() {
         Reply::Refused(Refused::OutOfService(_))
     ));
     net.run_for(Duration::from_secs(5));
-    assert_eq!(net.node("a").groups().count(), 0);
+    assert_eq!(net.groups("a").ids().count(), 0);
 
     let mut net = Net::group_of(1, |_| {});
     net.crash("a");
@@ -195,14 +195,14 @@ fn damaged_data_makes_way_when_it_is_asked_to() {
     let segment = net.members[b].disk.list(log).unwrap()[0].clone();
     assert!(net.members[b].disk.flip(&log.join(&segment), 200, 3));
     net.start(b);
-    assert!(net.state(b) == MemberState::Damaged && net.node(b).can_set_aside());
+    assert!(net.state(b) == MemberState::Damaged && net.groups(b).can_set_aside());
     assert!(refused(net.call(b, ask(MemberId(7)))).contains("another disk"));
 
     let disk = net.members[b].disk.clone();
     disk.set_available(10);
     assert!(refused(net.call(b, ask(old))).contains("10 bytes are free"));
-    assert!(net.state(b) == MemberState::Damaged && !net.node(b).can_set_aside());
-    let reason = net.node(b).reason().unwrap();
+    assert!(net.state(b) == MemberState::Damaged && !net.groups(b).can_set_aside());
+    let reason = net.groups(b).reason().unwrap();
     assert!(reason.contains("cannot be set aside (10 bytes"), "{reason}");
     disk.set_available(1 << 30);
     assert_eq!(net.call(b, ask(old)), Reply::Done);
@@ -226,7 +226,7 @@ fn whose_data_it_is_must_be_known_to_set_it_aside() {
     net.crash("a");
     assert!(net.members["a"].disk.flip(Path::new("identity"), 26, 0));
     net.start("a");
-    assert!(net.state("a") == MemberState::Damaged && !net.node("a").can_set_aside());
+    assert!(net.state("a") == MemberState::Damaged && !net.groups("a").can_set_aside());
     let ask = Request::SetAside { incarnation: old };
     assert!(matches!(
         net.call("a", ask),
@@ -245,7 +245,7 @@ fn state_that_is_lost_or_a_log_that_is_lost_is_damage() {
         net.answer("a", None, "add x 5");
     }
     net.run_for(Duration::from_secs(1));
-    assert!(net.node("a").raft(GROUP).unwrap().log_start().index > 10);
+    assert!(net.groups("a").raft(GROUP).unwrap().log_start().index > 10);
     net.crash("a");
     net.members.get_mut("a").unwrap().store = Default::default();
     net.start("a");
@@ -282,7 +282,7 @@ fn segments_that_are_lost_are_damage_whatever_the_state_has_applied() {
         }
         net.start("a");
         assert_eq!(net.state("a"), MemberState::Damaged, "{keep} were kept");
-        let reason = net.node("a").reason().unwrap();
+        let reason = net.groups("a").reason().unwrap();
         assert!(reason.contains("the segment is missing"), "{reason}");
     }
 }
@@ -295,7 +295,7 @@ fn the_loss_of_the_file_that_names_the_newest_segment_is_damage() {
     disk.remove(&Path::new("log").join(NEWEST)).unwrap();
     net.start("a");
     assert_eq!(net.state("a"), MemberState::Damaged);
-    let reason = net.node("a").reason().unwrap();
+    let reason = net.groups("a").reason().unwrap();
     assert!(reason.contains(NEWEST), "{reason}");
 }
 
@@ -322,7 +322,7 @@ fn an_identity_that_has_lost_log_and_state_is_damaged_but_not_one_that_never_had
     let config = Config::new(Default::default(), 9);
     let store = MapStore::default();
     let started = recover(config, &identity, &seam, &store, Duration::ZERO).unwrap();
-    assert_eq!(started.node.state(), MemberState::Empty);
+    assert_eq!(started.groups.state(), MemberState::Empty);
     assert!(
         open_identity(&seam, CLUSTER, MemberId(9), &[])
             .unwrap()

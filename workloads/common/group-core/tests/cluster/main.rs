@@ -1,4 +1,4 @@
-//! Whole members (node, log, tasks) over simulated disks.
+//! Whole members (groups, log, tasks) over simulated disks.
 #![allow(clippy::unwrap_used)]
 
 mod chaos;

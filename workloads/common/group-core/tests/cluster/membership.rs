@@ -22,7 +22,7 @@ fn a_learner_appears_when_the_leader_addresses_it_and_is_promoted() {
     });
     assert_eq!(net.state("b"), MemberState::Running);
     assert_eq!(net.read("b", "x"), 5);
-    assert!(!net.node("b").ready(), "a learner is not");
+    assert!(!net.groups("b").ready(), "a learner is not");
     net.restart("b");
     let promote = [net.id("b")].into();
     net.caught_up("b");
@@ -33,8 +33,8 @@ fn a_learner_appears_when_the_leader_addresses_it_and_is_promoted() {
         }),
         Reply::Done
     );
-    net.until("the member to be ready", |net| net.node("b").ready());
-    let status = net.node("a").status(GROUP).unwrap().configuration;
+    net.until("the member to be ready", |net| net.groups("b").ready());
+    let status = net.groups("a").status(GROUP).unwrap().configuration;
     assert!(!status.joint && status.committed);
     assert!(
         status
@@ -76,7 +76,7 @@ fn a_removed_member_stands_aside_and_comes_back_as_another() {
     assert!(names.contains(&format!("removed-{old}")), "{names:?}");
     net.join(removed);
     assert_eq!(net.read(removed, "x"), 5);
-    assert!(net.node(&leader).is_removed(old) && !net.node(&leader).is_removed(new));
+    assert!(net.groups(&leader).is_removed(old) && !net.groups(&leader).is_removed(new));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn leadership_is_handed_over() {
         .unwrap();
     let id = net.id(to);
     assert!(
-        net.node(&leader)
+        net.groups(&leader)
             .restart_blockers()
             .iter()
             .any(|blocker| blocker.code == "Leader")
@@ -133,7 +133,7 @@ fn leadership_is_handed_over() {
         Reply::Transferred(true)
     );
     assert_eq!(net.wait_leader(), to);
-    assert!(net.node(&leader).restart_blockers().is_empty());
+    assert!(net.groups(&leader).restart_blockers().is_empty());
     let refused = net.call(&leader, Request::Transfer { to: None });
     assert!(matches!(
         refused,

@@ -155,7 +155,7 @@ fn a_duplicated_forward_is_applied_and_answered_once() {
 fn taken_once(net: &mut Net) -> (String, u64, Vec<(MemberId, MemberId, Bytes)>) {
     let (leader, follower) = (net.wait_leader(), follower(net));
     net.run_for(Duration::from_millis(200));
-    let before = net.node(&leader).raft(GROUP).unwrap().last_index();
+    let before = net.groups(&leader).raft(GROUP).unwrap().last_index();
     let write = Write {
         session: None,
         command: "add x 1".into(),
@@ -163,7 +163,7 @@ fn taken_once(net: &mut Net) -> (String, u64, Vec<(MemberId, MemberId, Bytes)>) 
     let ticket = net.ask(&follower, Request::Write(write));
     let copies = net.copies();
     net.advance();
-    let taken = net.node(&leader).raft(GROUP).unwrap().last_index();
+    let taken = net.groups(&leader).raft(GROUP).unwrap().last_index();
     assert_eq!(taken, before + 1);
     (leader, ticket, copies)
 }
@@ -187,11 +187,11 @@ fn a_deposed_leader_does_not_refuse_what_it_has_taken() {
     let (leader, ticket, copies) = taken_once(&mut net);
     net.advance();
     net.cut(&leader);
-    let term = net.node(&leader).raft(GROUP).unwrap().term();
+    let term = net.groups(&leader).raft(GROUP).unwrap().term();
     net.wait_leader();
     net.heal();
     net.until("the old leader to hear of the new one", |net| {
-        net.node(&leader).raft(GROUP).unwrap().term() > term
+        net.groups(&leader).raft(GROUP).unwrap().term() > term
     });
     assert!(!net.replies.contains_key(&ticket));
     net.deliver_late(copies);
@@ -206,10 +206,10 @@ fn a_deposed_leader_does_not_refuse_what_it_has_taken() {
 fn a_forward_of_an_earlier_term_has_no_effect_ever() {
     let mut net = Net::group_of(3, |_| {});
     let (leader, follower) = (net.wait_leader(), follower(&mut net));
-    let term = net.node(&leader).raft(GROUP).unwrap().term();
+    let term = net.groups(&leader).raft(GROUP).unwrap().term();
     net.restart(&leader);
     let leader = net.wait_leader();
-    let command = net.node(&leader).raft(GROUP).unwrap().last_index();
+    let command = net.groups(&leader).raft(GROUP).unwrap().last_index();
     let body = PeerBody::Forward {
         term,
         id: 5,
@@ -224,14 +224,17 @@ fn a_forward_of_an_earlier_term_has_no_effect_ever() {
             message: PeerMessage { group: GROUP, body },
         },
     );
-    assert_eq!(net.node(&leader).raft(GROUP).unwrap().last_index(), command);
+    assert_eq!(
+        net.groups(&leader).raft(GROUP).unwrap().last_index(),
+        command
+    );
 }
 
 #[test]
 fn a_leader_does_not_take_what_members_could_not_decode() {
     let mut net = Net::group_of(3, |_| {});
     let (leader, follower) = (net.wait_leader(), follower(&mut net));
-    let raft = net.node(&leader).raft(GROUP).unwrap();
+    let raft = net.groups(&leader).raft(GROUP).unwrap();
     let (term, last) = (raft.term(), raft.last_index());
     let body = PeerBody::Forward {
         term,
@@ -247,7 +250,7 @@ fn a_leader_does_not_take_what_members_could_not_decode() {
             message: PeerMessage { group: GROUP, body },
         },
     );
-    assert_eq!(net.node(&leader).raft(GROUP).unwrap().last_index(), last);
+    assert_eq!(net.groups(&leader).raft(GROUP).unwrap().last_index(), last);
 }
 
 #[test]
@@ -386,5 +389,5 @@ fn tables_are_bounded() {
     });
     assert_eq!(busy.count(), 3);
     net.run_for(Duration::from_secs(8));
-    assert_eq!(net.node(&follower).pending(), (0, 0));
+    assert_eq!(net.groups(&follower).pending(), (0, 0));
 }

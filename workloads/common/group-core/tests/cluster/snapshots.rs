@@ -116,7 +116,7 @@ fn the_log_is_cut_and_its_segments_go_but_never_what_is_not_durable() {
     let mut net = Net::group_of(1, small);
     for round in 0..30u64 {
         fill(&mut net, "a", 40);
-        let raft = net.node("a").raft(GROUP).unwrap();
+        let raft = net.groups("a").raft(GROUP).unwrap();
         let (start, applied) = (raft.log_start().index, raft.applied());
         assert!(applied - start < 60, "{start} {applied}");
         if round % 3 == 0 {
@@ -125,7 +125,7 @@ fn the_log_is_cut_and_its_segments_go_but_never_what_is_not_durable() {
                 net.state("a"),
                 MemberState::Running,
                 "{:?}",
-                net.node("a").reason()
+                net.groups("a").reason()
             );
             net.wait_leader();
         }
@@ -156,19 +156,19 @@ fn an_idle_group_does_not_hold_the_log_back() {
         },
     );
     net.until("the second group", |net| {
-        net.node("a").raft(2).is_some_and(|raft| raft.is_ready())
+        net.groups("a").raft(2).is_some_and(|raft| raft.is_ready())
     });
     fill(&mut net, "a", 1000);
     let log = net.running("a").log.as_ref().unwrap();
     assert!(log.log().segment() > 6, "many segments were begun");
     assert!(log.log().segment() - log.log().first_segment() < 6);
-    assert!(net.node("a").raft(2).unwrap().log_start().index > 0);
+    assert!(net.groups("a").raft(2).unwrap().log_start().index > 0);
     net.restart("a");
     assert_eq!(
         net.state("a"),
         MemberState::Running,
         "{:?}",
-        net.node("a").reason()
+        net.groups("a").reason()
     );
 }
 
@@ -179,7 +179,7 @@ fn an_administrator_may_ask_for_a_snapshot() {
     assert_eq!(net.call("a", Request::Snapshot), Reply::Done);
     assert!(net.running("a").done.contains(&TaskKind::Flush));
     assert!(net.running("a").done.contains(&TaskKind::TakeSnapshot));
-    assert_eq!(net.node("a").pending(), (0, 0));
+    assert_eq!(net.groups("a").pending(), (0, 0));
     net.members["a"].disk.fail_after(Some(0));
     assert!(matches!(
         net.call("a", Request::Snapshot),

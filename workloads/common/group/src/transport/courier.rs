@@ -15,11 +15,10 @@ use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use super::dial::{DialError, dial};
-use super::outbox::{Outbox, Outgoing};
-use super::peers::give_back;
+use super::outbox::{Outbox, Outgoing, give_back};
 use super::proto::peer_client::PeerClient;
 use super::proto::{self, FromReceiver, FromSender, from_receiver, from_sender, refusal::Reason};
-use crate::driver::{Event, Events};
+use crate::events::{Event, Events};
 use crate::metrics::PeerMetrics;
 use crate::options::Options;
 
@@ -186,7 +185,7 @@ impl Courier {
         let patience = self.options.silence() * 2;
         let (start, started) = oneshot::channel();
         let frames = Frames {
-            stage: Stage::Hello(self.hello()),
+            opening: Opening::Hello(self.hello()),
             started,
             outbox: Arc::clone(&self.outbox),
             number,
@@ -284,7 +283,7 @@ async fn ended(answers: &mut Streaming<FromReceiver>) -> Parting {
 
 /// What the call sends: a hello, then frames as soon as the receiver has welcomed us.
 struct Frames {
-    stage: Stage,
+    opening: Opening,
     started: oneshot::Receiver<()>,
     outbox: Arc<Outbox>,
     number: u64,
@@ -292,7 +291,7 @@ struct Frames {
     metrics: PeerMetrics,
 }
 
-enum Stage {
+enum Opening {
     Hello(proto::Hello),
     Waiting,
     Started,
@@ -303,18 +302,18 @@ impl Stream for Frames {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FromSender>> {
         let this = self.get_mut();
-        if let Stage::Hello(hello) = &mut this.stage {
+        if let Opening::Hello(hello) = &mut this.opening {
             let hello = std::mem::take(hello);
-            this.stage = Stage::Waiting;
+            this.opening = Opening::Waiting;
             return Poll::Ready(Some(FromSender {
                 kind: Some(from_sender::Kind::Hello(hello)),
             }));
         }
-        if matches!(this.stage, Stage::Waiting) {
+        if matches!(this.opening, Opening::Waiting) {
             if ready!(Pin::new(&mut this.started).poll(cx)).is_err() {
                 return Poll::Ready(None);
             }
-            this.stage = Stage::Started;
+            this.opening = Opening::Started;
         }
         if !ready!(this.outbox.poll_take(this.number, cx, &mut this.batch)) {
             return Poll::Ready(None);
@@ -332,7 +331,7 @@ fn envelope(outgoing: Outgoing) -> proto::Envelope {
         message: encode_message(&outgoing.message),
         trace: outgoing
             .trace
-            .map(crate::trace::TraceContext::to_bytes)
+            .map(quorate_node::trace::TraceContext::to_bytes)
             .unwrap_or_default(),
     }
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use quorate_node::conn::Conn;
 use quorate_node::resolve::{ResolveError, split};
-use quorate_node::tls::Conn;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::options::Options;

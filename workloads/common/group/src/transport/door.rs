@@ -12,7 +12,8 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use quorate_group_core::{PeerMessage, decode_message};
-use quorate_node::tls::{Conn, Demand};
+use quorate_node::conn::{Conn, Demand};
+use quorate_node::trace::TraceContext;
 use quorate_raft::{Contact, MemberId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -26,10 +27,9 @@ use tower::Service;
 use super::guard::Guarded;
 use super::proto::peer_server::{Peer, PeerServer};
 use super::proto::{self, FromReceiver, FromSender, from_receiver, from_sender, refusal::Reason};
-use crate::driver::{Admission, Event, Events};
+use crate::events::{Admission, Event, Events};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::trace::TraceContext;
 
 /// Who connects says hello within this time, or leaves.
 const HELLO: Duration = Duration::from_secs(5);

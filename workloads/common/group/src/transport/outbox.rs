@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use quorate_group_core::{PeerBody, PeerMessage};
-use quorate_raft::{Body, Payload};
+use quorate_group_core::{Input, PeerBody, PeerMessage, Refused, Reply};
+use quorate_node::trace::TraceContext;
+use quorate_raft::{Body, Contact, MemberId, Payload};
 
+use crate::events::{Event, Events};
 use crate::options::TransportLimits;
-use crate::trace::TraceContext;
 
 /// A message on its way to a peer.
 #[derive(Debug)]
@@ -162,6 +163,22 @@ fn contacts_size(
         .values()
         .map(|contact| 32 + contact.name.len() + contact.address.len())
         .sum()
+}
+
+/// A command that never left is refused in the name of the member that it was meant for: its client is told that it
+/// was not applied, not that nobody knows.
+pub(crate) fn give_back(to: MemberId, contact: &Contact, unsent: Outgoing, events: &Events) {
+    let PeerMessage { group, body } = unsent.message;
+    let PeerBody::Forward { id, .. } = body else {
+        return;
+    };
+    let reply = Reply::Refused(Refused::NoLeader { hint: None });
+    let body = PeerBody::ForwardReply { id, reply };
+    events.send(Event::Input(Input::Peer {
+        from: to,
+        contact: contact.clone(),
+        message: PeerMessage { group, body },
+    }));
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quorate_group_core::{Input, PeerBody, PeerMessage, Refused, Reply};
+use quorate_group_core::Input;
 use quorate_raft::{Contact, MemberId};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::courier::Courier;
-use super::outbox::{Outbox, Outgoing};
-use crate::driver::{Event, Events};
+use super::outbox::{Outbox, Outgoing, give_back};
+use crate::events::{Event, Events};
 use crate::metrics::{Metrics, PeerMetrics};
 use crate::options::Options;
 
@@ -36,7 +36,7 @@ struct Peer {
     courier: tokio::task::AbortHandle,
     metrics: PeerMetrics,
     used: Instant,
-    /// When the node was last told that messages are dropped.
+    /// When the groups were last told that messages are dropped.
     told: Option<Instant>,
 }
 
@@ -57,7 +57,7 @@ impl Peers {
         }
     }
 
-    /// Hands a message to the peer's courier, or drops it and tells the node. Never waits.
+    /// Hands a message to the peer's courier, or drops it and tells the groups. Never waits.
     pub(crate) fn send(&mut self, to: MemberId, contact: Contact, message: Outgoing) {
         if !self.known.contains_key(&to) {
             let peer = self.employ(to, contact.clone());
@@ -74,7 +74,7 @@ impl Peers {
         if let Err(unsent) = peer.outbox.push(message) {
             peer.metrics.dropped.inc();
             give_back(to, &peer.contact, *unsent, &self.events);
-            // Not for each message: the node may answer by sending, and the two would never end.
+            // Not for each message: a group may answer by sending, and the two would never end.
             if peer
                 .told
                 .is_none_or(|told| told.elapsed() >= self.options.core.heartbeat_interval)
@@ -131,20 +131,4 @@ impl Peers {
             told: None,
         }
     }
-}
-
-/// A command that never left is refused in the name of the member that it was meant for: its client is told that it
-/// was not applied, not that nobody knows.
-pub(crate) fn give_back(to: MemberId, contact: &Contact, unsent: Outgoing, events: &Events) {
-    let PeerMessage { group, body } = unsent.message;
-    let PeerBody::Forward { id, .. } = body else {
-        return;
-    };
-    let reply = Reply::Refused(Refused::NoLeader { hint: None });
-    let body = PeerBody::ForwardReply { id, reply };
-    events.send(Event::Input(Input::Peer {
-        from: to,
-        contact: contact.clone(),
-        message: PeerMessage { group, body },
-    }));
 }

@@ -1,4 +1,4 @@
-//! Couriers and doors over loopback, without nodes behind them.
+//! Couriers and doors over loopback, without groups behind them.
 
 mod certificates;
 
@@ -14,6 +14,7 @@ use prometheus::Registry;
 use quorate_group_core::{Config, Input, PeerBody, PeerMessage, Refused, Reply};
 use quorate_node::resolve::Resolver;
 use quorate_node::tls::Tls;
+use quorate_node::trace::TraceContext;
 use quorate_raft::{Contact, MemberId};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -27,10 +28,9 @@ use super::outbox::Outgoing;
 use super::peers::Peers;
 use super::proto::peer_server::{Peer, PeerServer};
 use super::proto::{FromReceiver, FromSender, Welcome, from_receiver, from_sender};
-use crate::driver::{Admission, Event, Events};
+use crate::events::{Admission, Event, Events};
 use crate::metrics::Metrics;
 use crate::options::{Options, TransportLimits};
-use crate::trace::TraceContext;
 
 /// Long enough for a machine that does eight other things.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prometheus::Registry;
-use quorate_group::{Disks, Handle, NodeStatus, Options, Running, start};
+use quorate_group::{Disks, GroupsStatus, Handle, Options, Running, start};
 use quorate_group_core::{
     Config, GroupId, Outcome, Refused, Reply, Request, StateMachine, Txn, Write, machine_prefix,
     open_identity, read_state,
@@ -34,7 +34,7 @@ impl StateMachine for Map {
         &self,
         txn: &mut Txn<'_, '_>,
         _index: u64,
-        command: &[u8],
+        command: Bytes,
     ) -> Result<Bytes, StateError> {
         let Some(at) = command.iter().position(|byte| *byte == b'=') else {
             return Ok(Bytes::from_static(b"?"));
@@ -209,7 +209,7 @@ impl Cluster {
         }
     }
 
-    pub fn status(&self, ordinal: usize) -> Arc<NodeStatus> {
+    pub fn status(&self, ordinal: usize) -> Arc<GroupsStatus> {
         self.handle(ordinal).status().borrow().clone()
     }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use quorate_group::TraceContext;
 use quorate_group_core::{Reply, Request, Write};
+use quorate_node::trace::{TraceContext, within};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cluster::{Cluster, GROUP};
@@ -54,10 +54,7 @@ async fn the_commit_on_the_leader_belongs_to_the_client_s_trace() {
         session: None,
         command: Bytes::from_static(b"k=v"),
     });
-    let reply = cluster
-        .handle(follower)
-        .request_traced(GROUP, write, Some(parent))
-        .await;
+    let reply = within(Some(parent), cluster.handle(follower).request(GROUP, write)).await;
     assert!(matches!(reply, Reply::Outcome { .. }), "{reply:?}");
 
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();

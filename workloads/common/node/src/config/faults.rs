@@ -1,6 +1,6 @@
 //! All that is wrong with a configuration, told at once.
 
-use super::Names;
+use super::names::Names;
 
 /// Collects what is wrong.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::conn::{Conn, Demand};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fs::{File, FileSystem};
 use content::Content;
-use names::{Names, NodeId};
+use names::{InodeId, Names};
 
 /// A disk in memory, shared by its clones. Deterministic: a [`MemFs::crash`] draws from the caller's generator only.
 ///
@@ -75,22 +75,22 @@ impl MemFs {
     /// Flips a bit (0 to 7) of a durable byte. False if the file has no such durable byte.
     pub fn flip(&self, path: &Path, offset: u64, bit: u8) -> bool {
         let mut inner = self.lock();
-        let Ok(node) = inner.names.file(path) else {
+        let Ok(inode) = inner.names.file(path) else {
             return false;
         };
         inner
             .names
-            .content(node)
+            .content(inode)
             .is_some_and(|content| content.flip(offset, bit))
     }
 
     /// How many bytes of a file a crash would certainly keep.
     pub fn durable_len(&self, path: &Path) -> io::Result<u64> {
         let mut inner = self.lock();
-        let node = inner.names.file(path)?;
+        let inode = inner.names.file(path)?;
         Ok(inner
             .names
-            .content(node)
+            .content(inode)
             .map_or(0, |content| content.durable_len()))
     }
 
@@ -120,10 +120,10 @@ impl MemFs {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle(&self, node: NodeId, life: u64) -> Box<dyn File> {
+    fn handle(&self, inode: InodeId, life: u64) -> Box<dyn File> {
         Box::new(MemFile {
             disk: self.clone(),
-            node,
+            inode,
             life,
         })
     }
@@ -140,14 +140,14 @@ impl std::fmt::Debug for MemFs {
 impl FileSystem for MemFs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut inner = self.lock();
-        let node = inner.names.create(path, Content::default())?;
-        Ok(self.handle(node, inner.life))
+        let inode = inner.names.create(path, Content::default())?;
+        Ok(self.handle(inode, inner.life))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let inner = self.lock();
-        let node = inner.names.file(path)?;
-        Ok(self.handle(node, inner.life))
+        let inode = inner.names.file(path)?;
+        Ok(self.handle(inode, inner.life))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -185,41 +185,41 @@ impl FileSystem for MemFs {
 
 struct MemFile {
     disk: MemFs,
-    node: NodeId,
+    inode: InodeId,
     life: u64,
 }
 
 impl MemFile {
-    fn with<T>(&self, act: impl FnOnce(&mut Inner, NodeId) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut Inner, InodeId) -> io::Result<T>) -> io::Result<T> {
         let mut inner = self.disk.lock();
         if inner.life != self.life {
             return Err(io::Error::other("the file was opened before a crash"));
         }
-        act(&mut inner, self.node)
+        act(&mut inner, self.inode)
     }
 }
 
 impl Inner {
-    fn content(&mut self, node: NodeId) -> io::Result<&mut Content> {
+    fn content(&mut self, inode: InodeId) -> io::Result<&mut Content> {
         self.names
-            .content(node)
+            .content(inode)
             .ok_or_else(|| io::Error::from(ErrorKind::NotFound))
     }
 }
 
 impl File for MemFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.with(|inner, node| Ok(inner.content(node)?.read(offset, buf)))
+        self.with(|inner, inode| Ok(inner.content(inode)?.read(offset, buf)))
     }
 
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.with(|inner, node| {
+        self.with(|inner, inode| {
             let fits = inner
                 .room
                 .map_or(data.len(), |room| data.len().min(room as usize));
             inner.room = inner.room.map(|room| room - fits as u64);
             inner.counters.written += fits as u64;
-            inner.content(node)?.write(offset, &data[..fits]);
+            inner.content(inode)?.write(offset, &data[..fits]);
             if fits < data.len() {
                 Err(ErrorKind::StorageFull.into())
             } else {
@@ -229,29 +229,29 @@ impl File for MemFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.with(|inner, node| {
+        self.with(|inner, inode| {
             inner.counters.syncs += 1;
             if inner.failing_syncs > 0 {
                 inner.failing_syncs -= 1;
-                inner.content(node)?.lose();
+                inner.content(inode)?.lose();
                 return Err(io::Error::other("the disk failed to sync"));
             }
-            inner.content(node)?.sync();
+            inner.content(inode)?.sync();
             Ok(())
         })
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.with(|inner, node| Ok(inner.content(node)?.len()))
+        self.with(|inner, inode| Ok(inner.content(inode)?.len()))
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.with(|inner, node| {
-            let grows = len.saturating_sub(inner.content(node)?.len());
+        self.with(|inner, inode| {
+            let grows = len.saturating_sub(inner.content(inode)?.len());
             if inner.room.is_some_and(|room| room < grows) {
                 return Err(ErrorKind::StorageFull.into());
             }
-            inner.content(node)?.set_len(len);
+            inner.content(inode)?.set_len(len);
             Ok(())
         })
     }

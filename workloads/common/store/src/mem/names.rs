@@ -4,42 +4,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path};
 
-pub(super) type NodeId = u64;
-const ROOT: NodeId = 0;
+pub(super) type InodeId = u64;
+const ROOT: InodeId = 0;
 
 /// The tree; `F` is what a file holds.
 pub(super) struct Names<F> {
-    nodes: BTreeMap<NodeId, Node<F>>,
-    next: NodeId,
+    inodes: BTreeMap<InodeId, Inode<F>>,
+    next: InodeId,
     /// What was done since the folders concerned were synced, in order.
     pending: Vec<Change>,
 }
 
-enum Node<F> {
+enum Inode<F> {
     File(F),
     Folder {
-        live: BTreeMap<String, NodeId>,
-        durable: BTreeMap<String, NodeId>,
+        live: BTreeMap<String, InodeId>,
+        durable: BTreeMap<String, InodeId>,
     },
 }
 
-/// One atomic change: names of folders now mean these nodes, or none.
+/// One atomic change: names of folders now mean these inodes, or none.
 #[derive(Debug)]
-struct Change(Vec<(NodeId, String, Option<NodeId>)>);
+struct Change(Vec<(InodeId, String, Option<InodeId>)>);
 
 impl<F> Default for Names<F> {
     fn default() -> Self {
         Names {
-            nodes: BTreeMap::from([(ROOT, Node::folder())]),
+            inodes: BTreeMap::from([(ROOT, Inode::folder())]),
             next: ROOT + 1,
             pending: Vec::new(),
         }
     }
 }
 
-impl<F> Node<F> {
+impl<F> Inode<F> {
     fn folder() -> Self {
-        Node::Folder {
+        Inode::Folder {
             live: BTreeMap::new(),
             durable: BTreeMap::new(),
         }
@@ -47,34 +47,34 @@ impl<F> Node<F> {
 }
 
 impl<F> Names<F> {
-    pub(super) fn create(&mut self, path: &Path, file: F) -> io::Result<NodeId> {
+    pub(super) fn create(&mut self, path: &Path, file: F) -> io::Result<InodeId> {
         let (folder, name) = self.parent(path)?;
         if self.entries(folder)?.contains_key(&name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let node = self.add(Node::File(file));
-        self.change(vec![(folder, name, Some(node))]);
-        Ok(node)
+        let inode = self.add(Inode::File(file));
+        self.change(vec![(folder, name, Some(inode))]);
+        Ok(inode)
     }
 
-    pub(super) fn file(&self, path: &Path) -> io::Result<NodeId> {
-        let node = self.find(path)?;
-        match self.nodes.get(&node) {
-            Some(Node::File(_)) => Ok(node),
+    pub(super) fn file(&self, path: &Path) -> io::Result<InodeId> {
+        let inode = self.find(path)?;
+        match self.inodes.get(&inode) {
+            Some(Inode::File(_)) => Ok(inode),
             _ => Err(ErrorKind::IsADirectory.into()),
         }
     }
 
-    pub(super) fn content(&mut self, node: NodeId) -> Option<&mut F> {
-        match self.nodes.get_mut(&node) {
-            Some(Node::File(file)) => Some(file),
+    pub(super) fn content(&mut self, inode: InodeId) -> Option<&mut F> {
+        match self.inodes.get_mut(&inode) {
+            Some(Inode::File(file)) => Some(file),
             _ => None,
         }
     }
 
     pub(super) fn each_file(&mut self, mut act: impl FnMut(&mut F)) {
-        for node in self.nodes.values_mut() {
-            if let Node::File(file) = node {
+        for inode in self.inodes.values_mut() {
+            if let Inode::File(file) = inode {
                 act(file);
             }
         }
@@ -84,13 +84,13 @@ impl<F> Names<F> {
         let mut folder = ROOT;
         for name in parts(path)? {
             folder = match self.entries(folder)?.get(&name) {
-                Some(node) => *node,
+                Some(inode) => *inode,
                 None => {
-                    let node = self.add(Node::folder());
-                    self.change(vec![(folder, name, Some(node))]);
+                    let inode = self.add(Inode::folder());
+                    self.change(vec![(folder, name, Some(inode))]);
                     // Durable at once, as the seam promises.
                     self.commit(folder);
-                    node
+                    inode
                 }
             };
             self.entries(folder)?;
@@ -100,7 +100,7 @@ impl<F> Names<F> {
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         match self.find(path) {
-            Ok(node) => Ok(self.entries(node)?.keys().cloned().collect()),
+            Ok(inode) => Ok(self.entries(inode)?.keys().cloned().collect()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -108,15 +108,15 @@ impl<F> Names<F> {
 
     pub(super) fn size(&self, path: &Path, len: impl Fn(&F) -> u64) -> io::Result<u64> {
         let mut below = match self.find(path) {
-            Ok(node) => vec![node],
+            Ok(inode) => vec![inode],
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
         let mut sum = 0;
-        while let Some(node) = below.pop() {
-            match self.nodes.get(&node) {
-                Some(Node::File(file)) => sum += len(file),
-                Some(Node::Folder { live, .. }) => below.extend(live.values()),
+        while let Some(inode) = below.pop() {
+            match self.inodes.get(&inode) {
+                Some(Inode::File(file)) => sum += len(file),
+                Some(Inode::Folder { live, .. }) => below.extend(live.values()),
                 None => {}
             }
         }
@@ -126,18 +126,18 @@ impl<F> Names<F> {
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_folder, from_name) = self.parent(from)?;
         let (to_folder, to_name) = self.parent(to)?;
-        let Some(node) = self.entries(from_folder)?.get(&from_name).copied() else {
+        let Some(inode) = self.entries(from_folder)?.get(&from_name).copied() else {
             return Err(ErrorKind::NotFound.into());
         };
         if let Some(old) = self.entries(to_folder)?.get(&to_name)
-            && *old != node
-            && matches!(self.nodes.get(old), Some(Node::Folder { live, .. }) if !live.is_empty())
+            && *old != inode
+            && matches!(self.inodes.get(old), Some(Inode::Folder { live, .. }) if !live.is_empty())
         {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
         self.change(vec![
             (from_folder, from_name, None),
-            (to_folder, to_name, Some(node)),
+            (to_folder, to_name, Some(inode)),
         ]);
         Ok(())
     }
@@ -155,12 +155,12 @@ impl<F> Names<F> {
     }
 
     pub(super) fn remove_dir_all(&mut self, path: &Path) -> io::Result<()> {
-        let node = match self.find(path) {
-            Ok(node) => node,
+        let inode = match self.find(path) {
+            Ok(inode) => inode,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        for name in self.entries(node)?.keys().cloned().collect::<Vec<_>>() {
+        for name in self.entries(inode)?.keys().cloned().collect::<Vec<_>>() {
             let inside = path.join(name);
             match self.file(&inside) {
                 Ok(_) => self.remove(&inside)?,
@@ -181,7 +181,7 @@ impl<F> Names<F> {
 
     /// Of the changes not synced each folder keeps a prefix; a change of two folders is kept by both or by none.
     pub(super) fn crash(&mut self, rng: &mut fastrand::Rng) {
-        let mut cut: BTreeSet<NodeId> = BTreeSet::new();
+        let mut cut: BTreeSet<InodeId> = BTreeSet::new();
         for change in std::mem::take(&mut self.pending) {
             if change.folders().any(|folder| cut.contains(&folder)) || rng.u8(..3) == 0 {
                 cut.extend(change.folders());
@@ -189,8 +189,8 @@ impl<F> Names<F> {
                 self.apply(&change, true);
             }
         }
-        for node in self.nodes.values_mut() {
-            if let Node::Folder { live, durable } = node {
+        for inode in self.inodes.values_mut() {
+            if let Inode::Folder { live, durable } = inode {
                 live.clone_from(durable);
             }
         }
@@ -200,16 +200,16 @@ impl<F> Names<F> {
     fn forget_unreachable(&mut self) {
         let mut reachable = BTreeSet::from([ROOT]);
         let mut todo = vec![ROOT];
-        while let Some(node) = todo.pop() {
-            if let Some(Node::Folder { live, .. }) = self.nodes.get(&node) {
+        while let Some(inode) = todo.pop() {
+            if let Some(Inode::Folder { live, .. }) = self.inodes.get(&inode) {
                 todo.extend(live.values().filter(|inside| reachable.insert(**inside)));
             }
         }
-        self.nodes.retain(|node, _| reachable.contains(node));
+        self.inodes.retain(|inode, _| reachable.contains(inode));
     }
 
     /// Makes the pending changes of a folder durable, and with them earlier ones that they rest on.
-    fn commit(&mut self, folder: NodeId) {
+    fn commit(&mut self, folder: InodeId) {
         let mut folders = BTreeSet::from([folder]);
         let mut chosen = Vec::new();
         for (at, change) in self.pending.iter().enumerate().rev() {
@@ -228,47 +228,47 @@ impl<F> Names<F> {
         }
     }
 
-    fn change(&mut self, names: Vec<(NodeId, String, Option<NodeId>)>) {
+    fn change(&mut self, names: Vec<(InodeId, String, Option<InodeId>)>) {
         let change = Change(names);
         self.apply(&change, false);
         self.pending.push(change);
     }
 
     fn apply(&mut self, change: &Change, to_durable: bool) {
-        for (folder, name, node) in &change.0 {
-            if let Some(Node::Folder { live, durable }) = self.nodes.get_mut(folder) {
+        for (folder, name, inode) in &change.0 {
+            if let Some(Inode::Folder { live, durable }) = self.inodes.get_mut(folder) {
                 let names = if to_durable { durable } else { live };
-                match node {
-                    Some(node) => names.insert(name.clone(), *node),
+                match inode {
+                    Some(inode) => names.insert(name.clone(), *inode),
                     None => names.remove(name),
                 };
             }
         }
     }
 
-    fn add(&mut self, node: Node<F>) -> NodeId {
+    fn add(&mut self, inode: Inode<F>) -> InodeId {
         let id = self.next;
         self.next += 1;
-        self.nodes.insert(id, node);
+        self.inodes.insert(id, inode);
         id
     }
 
-    fn entries(&self, node: NodeId) -> io::Result<&BTreeMap<String, NodeId>> {
-        match self.nodes.get(&node) {
-            Some(Node::Folder { live, .. }) => Ok(live),
+    fn entries(&self, inode: InodeId) -> io::Result<&BTreeMap<String, InodeId>> {
+        match self.inodes.get(&inode) {
+            Some(Inode::Folder { live, .. }) => Ok(live),
             _ => Err(ErrorKind::NotADirectory.into()),
         }
     }
 
-    fn find(&self, path: &Path) -> io::Result<NodeId> {
-        let mut node = ROOT;
+    fn find(&self, path: &Path) -> io::Result<InodeId> {
+        let mut inode = ROOT;
         for name in parts(path)? {
-            node = *self.entries(node)?.get(&name).ok_or(ErrorKind::NotFound)?;
+            inode = *self.entries(inode)?.get(&name).ok_or(ErrorKind::NotFound)?;
         }
-        Ok(node)
+        Ok(inode)
     }
 
-    fn parent(&self, path: &Path) -> io::Result<(NodeId, String)> {
+    fn parent(&self, path: &Path) -> io::Result<(InodeId, String)> {
         let mut names = parts(path)?;
         let name = names.pop().ok_or(ErrorKind::InvalidInput)?;
         let mut folder = ROOT;
@@ -283,7 +283,7 @@ impl<F> Names<F> {
 }
 
 impl Change {
-    fn folders(&self) -> impl Iterator<Item = NodeId> {
+    fn folders(&self) -> impl Iterator<Item = InodeId> {
         self.0.iter().map(|(folder, _, _)| *folder)
     }
 }

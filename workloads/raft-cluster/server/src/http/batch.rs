@@ -6,42 +6,20 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Uri};
-use quorate_node::problem::Refusal;
+use quorate_group::GroupAccess;
+use quorate_node::http::base64::Base64;
+use quorate_node::http::body::{Object, object};
+use quorate_node::http::parameters::Parameters;
+use quorate_node::http::problem::{Refusal, bad_request, too_large};
 use quorate_raft_cluster_core::{Command, Condition, Expect, Invalid, Operation, OperationResult};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::outcome::Asked;
-use super::problems::{bad_request, too_large};
-use super::uri::{Parameters, check_key};
+use super::uri::check_key;
 use super::{Api, REVISION, session};
-use crate::body::{Object, object};
-use crate::group::Group;
 use crate::settings::MemberSettings;
-
-/// Bytes in JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Base64(pub Bytes);
-
-impl Serialize for Base64 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Base64 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let bytes = STANDARD.decode(text.as_bytes()).map_err(|error| {
-            serde::de::Error::custom(format!("no base64 (RFC 4648, section 4): {error}"))
-        })?;
-        Ok(Self(bytes.into()))
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -107,7 +85,7 @@ impl From<OperationResult> for ResultBody {
 }
 
 /// `POST /kv:batch`
-pub async fn batch<G: Group>(
+pub async fn batch<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,

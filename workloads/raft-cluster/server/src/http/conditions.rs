@@ -1,10 +1,8 @@
 //! `If-Match` and `If-None-Match` (RFC 9110, section 13). An entity tag is the key's revision in quotes.
 
 use http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
-use quorate_node::problem::Refusal;
+use quorate_node::http::problem::{Refusal, bad_request};
 use quorate_raft_cluster_core::Expect;
-
-use super::problems::bad_request;
 
 /// The entity tag of a revision.
 pub fn tag(revision: u64) -> String {

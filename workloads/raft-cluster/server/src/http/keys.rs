@@ -8,21 +8,22 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, StatusCode, Uri};
+use quorate_group::GroupAccess;
 use quorate_group_core::{Request, Write};
-use quorate_node::problem::Refusal;
+use quorate_node::http::parameters::Parameters;
+use quorate_node::http::problem::Refusal;
 use quorate_raft_cluster_core::{Command, Condition, Operation};
 
 use super::conditions::{self, Judgement, ReadConditions, tag};
 use super::outcome::{self, Asked, Done};
 use super::problems::{condition_failed, no_such_key};
-use super::uri::{self, Parameters};
+use super::uri;
 use super::{Api, REVISION, read, session};
-use crate::group::Group;
 
 type Answer = Result<Response, Refusal>;
 
 /// `PUT /kv/{key}`
-pub async fn put<G: Group>(
+pub async fn put<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,
@@ -49,7 +50,7 @@ pub async fn put<G: Group>(
 }
 
 /// `DELETE /kv/{key}`
-pub async fn delete<G: Group>(
+pub async fn delete<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,
@@ -67,7 +68,11 @@ pub async fn delete<G: Group>(
 }
 
 /// `GET /kv/{key}`; axum makes HEAD of it.
-pub async fn get<G: Group>(State(api): State<Arc<Api<G>>>, uri: Uri, headers: HeaderMap) -> Answer {
+pub async fn get<G: GroupAccess>(
+    State(api): State<Arc<Api<G>>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer {
     let key = uri::key(&uri, api.settings.max_key_bytes)?;
     let consistency = read::Consistency::of(&Parameters::of(&uri, &[read::CONSISTENCY])?)?;
     let conditions = ReadConditions::of(&headers)?;
@@ -117,7 +122,7 @@ fn conditions_of(
         .unzip())
 }
 
-impl<G: Group> Api<G> {
+impl<G: GroupAccess> Api<G> {
     /// Has a command applied once.
     pub(super) async fn write(
         &self,

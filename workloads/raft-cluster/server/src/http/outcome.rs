@@ -1,11 +1,12 @@
 //! From the group's reply to the HTTP answer: one pure place for the whole table.
 
 use http::StatusCode;
+use quorate_group::problems::{read_timed_out, refused};
 use quorate_group_core::{Outcome, Reply};
-use quorate_node::problem::Refusal;
+use quorate_node::http::problem::{Refusal, busy, internal};
 use quorate_raft_cluster_core::{Answer, Failed, OperationResult, Verdict};
 
-use super::problems::*;
+use super::problems::{condition_failed, no_such_key, outcome_unknown};
 
 /// Which write was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

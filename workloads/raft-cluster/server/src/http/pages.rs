@@ -6,16 +6,16 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::Uri;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use quorate_node::problem::Refusal;
+use quorate_group::GroupAccess;
+use quorate_node::http::base64::Base64;
+use quorate_node::http::parameters::Parameters;
+use quorate_node::http::problem::{Refusal, bad_request, internal};
 use quorate_raft_cluster_core::{Entry, Page, PageQuery};
 use serde::Serialize;
 
-use super::batch::Base64;
-use super::problems::{bad_request, internal};
 use super::read::{CONSISTENCY, Consistency};
-use super::uri::Parameters;
+use super::uri::key_parameter;
 use super::{Api, REVISION};
-use crate::group::Group;
 
 /// Entries of a page that does not say how many.
 const DEFAULT_LIMIT: usize = 100;
@@ -60,12 +60,15 @@ impl From<Page> for PageBody {
 }
 
 /// `GET /kv?prefix=&start=&limit=`
-pub async fn page<G: Group>(State(api): State<Arc<Api<G>>>, uri: Uri) -> Result<Response, Refusal> {
+pub async fn page<G: GroupAccess>(
+    State(api): State<Arc<Api<G>>>,
+    uri: Uri,
+) -> Result<Response, Refusal> {
     let parameters = Parameters::of(&uri, &["prefix", "start", "limit", CONSISTENCY])?;
     let consistency = Consistency::of(&parameters)?;
     let query = PageQuery {
-        prefix: parameters.key("prefix", api.settings.max_key_bytes)?,
-        start: parameters.key("start", api.settings.max_key_bytes)?,
+        prefix: key_parameter(&parameters, "prefix", api.settings.max_key_bytes)?,
+        start: key_parameter(&parameters, "start", api.settings.max_key_bytes)?,
         limit: limit(&parameters, api.settings.max_page_entries)?,
         bytes: MAX_PAGE_BYTES,
     };

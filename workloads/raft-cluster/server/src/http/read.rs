@@ -1,16 +1,16 @@
 //! Linearizable and stale reads of this member's own state.
 
 use http::{HeaderMap, HeaderValue};
+use quorate_group::GroupAccess;
+use quorate_group::problems::installing;
 use quorate_group_core::Request;
-use quorate_node::problem::Refusal;
+use quorate_node::http::parameters::Parameters;
+use quorate_node::http::problem::{Refusal, bad_request, internal};
 use quorate_raft_cluster_core::View;
 use quorate_store::StateError;
 
-use super::problems::{bad_request, installing, internal};
-use super::uri::Parameters;
 use super::{Api, MAX_AGE, outcome};
 use crate::GROUP;
-use crate::group::Group;
 
 /// The parameter that chooses.
 pub const CONSISTENCY: &str = "consistency";
@@ -44,7 +44,7 @@ pub struct Seen<T> {
     pub age: HeaderMap,
 }
 
-impl<G: Group> Api<G> {
+impl<G: GroupAccess> Api<G> {
     /// Reads from a frozen view of the state, as fresh as asked. A point read is a look-up in memory more often than
     /// not, so it is done here and not on another thread.
     pub(super) async fn read<T>(

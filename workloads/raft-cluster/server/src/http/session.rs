@@ -1,9 +1,7 @@
 //! The headers that make the retry of a write safe: `Quorate-Session` and `Quorate-Seq`.
 
 use http::HeaderMap;
-use quorate_node::problem::Refusal;
-
-use super::problems::bad_request;
+use quorate_node::http::problem::{Refusal, bad_request};
 
 /// Which session a write belongs to.
 pub const SESSION: &str = "quorate-session";

@@ -9,15 +9,14 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
+use quorate_group::GroupAccess;
 use quorate_group_core::Request;
-use quorate_node::problem::Refusal;
+use quorate_node::http::body::object;
+use quorate_node::http::parameters::Parameters;
+use quorate_node::http::problem::{Refusal, bad_request};
 use serde::{Deserialize, Serialize};
 
-use super::problems::bad_request;
-use super::uri::Parameters;
 use super::{Api, REVISION, outcome, session};
-use crate::body::object;
-use crate::group::Group;
 use crate::settings::SESSION_LIFETIMES_MS;
 
 /// A body that says how long a session shall live has at most so many bytes.
@@ -38,7 +37,7 @@ struct OpenAnswer {
 }
 
 /// `POST /sessions`
-pub async fn open<G: Group>(
+pub async fn open<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,
@@ -68,7 +67,7 @@ pub async fn open<G: Group>(
 }
 
 /// `DELETE /sessions/{id}`
-pub async fn close<G: Group>(
+pub async fn close<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     id: Result<Path<String>, PathRejection>,
@@ -101,7 +100,7 @@ fn lifetime(bytes: &[u8]) -> Result<Option<u64>, Refusal> {
     }
 }
 
-impl<G: Group> Api<G> {
+impl<G: GroupAccess> Api<G> {
     /// The revision of this member's state: sessions have none of their own.
     fn revision(&self) -> Result<String, Refusal> {
         Ok(self.look(|view| view.revision())?.to_string())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use axum::response::Response;
 use http_body_util::BodyExt;
-use quorate_group_core::{Outcome, Write};
+use quorate_group_core::{GroupId, Outcome, Write};
 use quorate_node::config::{Loaded, Program, load_from};
 use quorate_raft_cluster_core::{
     Answer, Applied, Command, Condition, Expect, Operation, OperationResult, Verdict,
@@ -24,7 +24,11 @@ struct Script {
     replies: Arc<Mutex<VecDeque<Reply>>>,
 }
 
-impl Group for Script {
+impl GroupAccess for Script {
+    fn id(&self) -> GroupId {
+        crate::GROUP
+    }
+
     async fn request(&self, request: Request) -> Reply {
         self.asked.lock().unwrap().push(request);
         self.replies
@@ -135,7 +139,7 @@ fn applied(previous: &[u64]) -> Reply {
 fn command(asked: &[Request]) -> (Command, Option<(u64, u64)>) {
     match asked {
         [Request::Write(Write { session, command })] => {
-            (Command::decode(command).unwrap(), *session)
+            (Command::decode(&command[..]).unwrap(), *session)
         }
         other => panic!("{other:?}"),
     }

@@ -1,13 +1,9 @@
-//! Keys and parameters in URLs: percent-encoded bytes, any bytes.
-
-use std::collections::BTreeMap;
+//! Keys in URLs: percent-encoded bytes, any bytes.
 
 use bytes::Bytes;
 use http::{StatusCode, Uri};
-use percent_encoding::percent_decode;
-use quorate_node::problem::Refusal;
-
-use super::problems::bad_request;
+use quorate_node::http::parameters::{Parameters, decode};
+use quorate_node::http::problem::{Refusal, bad_request};
 
 /// What stands before a key in a path.
 pub const KEY_PATH: &str = "/kv/";
@@ -48,86 +44,15 @@ fn check_length(key: &[u8], field: &str, max_bytes: usize) -> Result<(), Refusal
     .field(field))
 }
 
-/// The parameters after the `?`. In them, as in forms, `+` is a space.
-#[derive(Debug, Default)]
-pub struct Parameters(BTreeMap<String, Bytes>);
-
-impl Parameters {
-    /// Reads them. One that is not `known`, or that comes twice, is refused: a mistyped name must not silently
-    /// mean the default.
-    pub fn of(uri: &Uri, known: &[&str]) -> Result<Self, Refusal> {
-        let mut parameters = BTreeMap::new();
-        for pair in uri
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if !known.contains(&name) {
-                let known = if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.join(", ")
-                };
-                return Err(bad_request(
-                    name,
-                    format!("There is no such parameter here. Known: {known}."),
-                ));
-            }
-            let value = decode(&value.replace('+', " "), name)?;
-            if parameters.insert(name.to_owned(), value).is_some() {
-                return Err(bad_request(
-                    name,
-                    "The parameter is given twice. Give it once.",
-                ));
-            }
-        }
-        Ok(Self(parameters))
-    }
-
-    /// A parameter that holds (part of) a key; empty if it is not given.
-    pub fn key(&self, name: &str, max_bytes: usize) -> Result<Bytes, Refusal> {
-        let key = self.0.get(name).cloned().unwrap_or_default();
-        check_length(&key, name, max_bytes)?;
-        Ok(key)
-    }
-
-    /// A parameter that is a word.
-    pub fn word(&self, name: &str) -> Option<&[u8]> {
-        self.0.get(name).map(|value| &value[..])
-    }
-
-    /// A parameter that is a number.
-    pub fn number(&self, name: &str) -> Result<Option<usize>, Refusal> {
-        let read = |value: &[u8]| {
-            std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse().ok())
-        };
-        match self.word(name) {
-            None => Ok(None),
-            Some(value) => match read(value) {
-                Some(number) => Ok(Some(number)),
-                None => Err(bad_request(name, "It is no number, or too large a one.")),
-            },
-        }
-    }
-}
-
-/// Percent-decodes; a `%` without two hexadecimal digits is refused, since another reader would take it otherwise.
-fn decode(raw: &str, field: &str) -> Result<Bytes, Refusal> {
-    let hex = |at: usize| raw.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
-    let whole = raw
-        .match_indices('%')
-        .all(|(at, _)| hex(at + 1) && hex(at + 2));
-    if !whole {
-        return Err(bad_request(
-            field,
-            "A `%` must be followed by two hexadecimal digits; a percent sign itself is `%25`.",
-        ));
-    }
-    Ok(percent_decode(raw.as_bytes()).collect::<Vec<u8>>().into())
+/// A parameter that holds (part of) a key; empty if it is not given.
+pub fn key_parameter(
+    parameters: &Parameters,
+    name: &str,
+    max_bytes: usize,
+) -> Result<Bytes, Refusal> {
+    let key = parameters.bytes(name).unwrap_or_default();
+    check_length(&key, name, max_bytes)?;
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -188,36 +113,21 @@ mod tests {
             &["prefix", "start", "limit"],
         )
         .unwrap();
-        assert_eq!(parameters.key("prefix", 10).unwrap(), &b"a/\xff"[..]);
-        assert_eq!(parameters.key("start", 10).unwrap(), &b"a b+"[..]);
-        assert_eq!(parameters.number("limit").unwrap(), Some(7));
-        assert_eq!(parameters.key("start", 2).unwrap_err().problem.status, 414);
-    }
-
-    #[test]
-    fn bad_parameters_are_named() {
-        for (query, field) in [
-            ("?colour=red", "colour"),
-            ("?limit=1&limit=2", "limit"),
-            ("?prefix=%", "prefix"),
-        ] {
-            let refusal =
-                Parameters::of(&uri(&format!("/kv{query}")), &["limit", "prefix"]).unwrap_err();
-            assert_eq!(
-                (refusal.problem.status, refusal.problem.field.as_deref()),
-                (400, Some(field)),
-                "{query}"
-            );
-        }
-        let parameters = Parameters::of(&uri("/kv?limit=many"), &["limit"]).unwrap();
         assert_eq!(
-            parameters
-                .number("limit")
+            key_parameter(&parameters, "prefix", 10).unwrap(),
+            &b"a/\xff"[..]
+        );
+        assert_eq!(
+            key_parameter(&parameters, "start", 10).unwrap(),
+            &b"a b+"[..]
+        );
+        assert_eq!(parameters.number("limit").unwrap(), Some(7));
+        assert_eq!(
+            key_parameter(&parameters, "start", 2)
                 .unwrap_err()
                 .problem
-                .field
-                .as_deref(),
-            Some("limit")
+                .status,
+            414
         );
     }
 
@@ -227,7 +137,7 @@ mod tests {
             let encoded = percent_encoding::percent_encode(&bytes, percent_encoding::NON_ALPHANUMERIC).to_string();
             prop_assert_eq!(key(&uri(&format!("/kv/{encoded}")), 40).unwrap(), &bytes[..]);
             let parameters = Parameters::of(&uri(&format!("/kv?start={encoded}")), &["start"]).unwrap();
-            prop_assert_eq!(parameters.key("start", 40).unwrap(), &bytes[..]);
+            prop_assert_eq!(key_parameter(&parameters, "start", 40).unwrap(), &bytes[..]);
         }
     }
 }

@@ -9,7 +9,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use quorate_node::tls::{Conn, Tls};
+use quorate_node::conn::Conn;
+use quorate_node::tls::Tls;
 use quorate_wire::Problem;
 use tokio::net::TcpStream;
 

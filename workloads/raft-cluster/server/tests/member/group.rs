@@ -316,7 +316,7 @@ async fn a_member_that_was_away_too_long_takes_a_snapshot() {
 
 #[tokio::test]
 async fn one_trace_leads_from_the_client_to_the_commit() {
-    let debug = "--log-filter=info,quorate_raft_cluster=debug,quorate_group=debug";
+    let debug = "--log-filter=info,quorate_node=debug,quorate_group=debug";
     let cluster = Cluster::group(3, &[debug, "--log-format=json"]).await;
     let leader = cluster.leader().await;
     let mut others = cluster.members.iter();

@@ -6,13 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use quorate_group::Disks;
-use quorate_group_core::{Identity, open_identity};
+use quorate_group_core::open_identity;
 use quorate_raft::MemberId;
-use quorate_rocks::{RocksOptions, RocksStore};
 use quorate_store::{Disk, MapStore, RealFs, StateError, StateStore};
 
-use crate::settings::MemberSettings;
+use crate::start::Disks;
 
 /// The folder of the state store.
 const STATE: &str = "state";
@@ -25,9 +23,14 @@ pub struct Data {
     _lock: File,
 }
 
-/// Opens the data folder. Blocks.
-pub fn open(settings: &MemberSettings) -> anyhow::Result<Data> {
-    let dir = &settings.data_dir;
+/// Opens the data folder `dir` of a member of `cluster`. All but the state store goes through `seam`; `open_store` opens
+/// that in the folder that it is given. Blocks.
+pub fn open(
+    dir: &Path,
+    cluster: &str,
+    seam: impl FnOnce(Disk) -> Disk,
+    open_store: impl FnOnce(&Path) -> Result<Arc<dyn StateStore>, StateError>,
+) -> anyhow::Result<Data> {
     let disk = RealFs::open(dir).with_context(|| {
         format!(
             "data-dir: {} cannot be used; give a folder that this user may write to",
@@ -35,14 +38,19 @@ pub fn open(settings: &MemberSettings) -> anyhow::Result<Data> {
         )
     })?;
     let lock = lock(dir)?;
-    let disk = seam(disk);
+    let disk = seam(Arc::new(disk));
     let drawn = MemberId(fastrand::u64(1..));
-    let mut identity = open_identity(&disk, &settings.cluster, drawn, &[STATE])
+    let mut identity = open_identity(&disk, cluster, drawn, &[STATE])
         .with_context(|| format!("data-dir: {}", dir.display()))?;
     if let Some(removed) = identity.set_aside {
         tracing::info!(%removed, new = %identity.id, "the earlier identity was removed from its group: its data was set aside, this is a new member");
     }
-    let store: Arc<dyn StateStore> = match open_store(&dir.join(STATE), &identity) {
+    // Without an identity nothing says that the folder is a member's: it is left as it is.
+    let opened = match &identity.damage {
+        Some(_) => Ok(Arc::new(MapStore::default()) as Arc<dyn StateStore>),
+        None => open_store(&dir.join(STATE)),
+    };
+    let store = match opened {
         Ok(store) => store,
         Err(StateError::Corrupt(why)) => {
             // The member still starts, to say so: it neither votes nor serves, and is replaced.
@@ -67,15 +75,6 @@ pub fn open(settings: &MemberSettings) -> anyhow::Result<Data> {
     })
 }
 
-/// Without an identity nothing says that the folder is a member's: it is left as it is.
-fn open_store(dir: &Path, identity: &Identity) -> Result<Arc<dyn StateStore>, StateError> {
-    if identity.damage.is_some() {
-        return Ok(Arc::new(MapStore::default()));
-    }
-    let store = RocksStore::open(dir, &RocksOptions::default())?;
-    Ok(Arc::new(store))
-}
-
 /// Two processes on one log would destroy it.
 fn lock(dir: &Path) -> anyhow::Result<File> {
     let folder = File::open(dir).with_context(|| format!("data-dir: {}", dir.display()))?;
@@ -94,17 +93,4 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
             Err(error).with_context(|| format!("data-dir: {} cannot be locked", dir.display()))
         }
     }
-}
-
-#[cfg(not(feature = "unsafe-no-sync"))]
-fn seam(disk: RealFs) -> Disk {
-    Arc::new(disk)
-}
-
-#[cfg(feature = "unsafe-no-sync")]
-fn seam(disk: RealFs) -> Disk {
-    tracing::error!(
-        "THIS BUILD SYNCS NOTHING (feature unsafe-no-sync): a power cut loses acknowledged writes. For tests only."
-    );
-    Arc::new(crate::no_sync::NoSync(Arc::new(disk)))
 }

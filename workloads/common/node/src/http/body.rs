@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use quorate_node::problem::Refusal;
 use serde::Deserializer;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, MapAccess, Visitor};
 
-use crate::http::{bad_request, slow_body, too_large};
+use super::problem::{Refusal, bad_request, slow_body, too_large};
 
 /// The field that stands for the whole body.
 const BODY: &str = "body";

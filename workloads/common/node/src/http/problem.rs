@@ -1,10 +1,14 @@
-//! Problem details (RFC 9457) as an HTTP answer.
+//! Problem details (RFC 9457) as an HTTP answer, and those that any API has. The rule behind the numbers: 503 and 429
+//! say that the request has had no effect and will have none; 504 says that nobody knows.
 
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use quorate_wire::{PROBLEM_BASE, Problem};
+
+/// Queues empty quickly.
+const AFTER_QUEUE: Duration = Duration::from_secs(1);
 
 /// A refusal on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +74,57 @@ impl IntoResponse for Refusal {
         }
         response
     }
+}
+
+/// 400: `field` is wrong.
+pub fn bad_request(field: &str, detail: impl Into<String>) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        "bad-request",
+        "Bad request",
+        detail,
+    )
+    .field(field)
+}
+
+/// 408: the body did not come in time; nothing was done.
+pub fn slow_body() -> Refusal {
+    let detail = "The request's body did not come in time. Nothing was done; send it again.";
+    Refusal::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "slow-request",
+        "Request too slow",
+        detail,
+    )
+}
+
+/// 413: more than the limit of that name.
+pub fn too_large(field: &str, limit_name: &str, limit: usize) -> Refusal {
+    let detail =
+        format!("It is larger than {limit_name} allows ({limit} bytes). Nothing was done.");
+    Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too-large",
+        "Too large",
+        detail,
+    )
+    .field(field)
+}
+
+/// 429: a queue is full.
+pub fn busy(what: &str) -> Refusal {
+    let detail = format!("No more is taken on now: {what}. Nothing was done; try again later.");
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "busy", "Busy", detail).retry_after(AFTER_QUEUE)
+}
+
+/// 500: should not happen.
+pub fn internal(detail: impl Into<String>) -> Refusal {
+    Refusal::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "Internal error",
+        detail,
+    )
 }
 
 /// 404: no such path; `api` is what there is.

@@ -1,18 +1,22 @@
-//! The admin API: changes of the group, for the operator. Every answer to a change is the configuration that is in
+//! The admin API of a group: its changes, for the operator. Every answer to a change is the configuration that is in
 //! force then, or problem details; a member that does not lead answers 503 and names who does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::CONTENT_TYPE;
-use ::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use quorate_group_core::{Refused, Reply, Request};
-use quorate_node::problem::Refusal;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use quorate_group_core::{Reply, Request};
+use quorate_node::address::{name_fault, peer_address_fault};
+use quorate_node::http::body;
+use quorate_node::http::metrics::HttpMetrics;
+use quorate_node::http::observe::{Observed, observe};
+use quorate_node::http::problem::{Refusal, bad_request, internal, no_such_method, no_such_path};
 use quorate_raft::{Change, Contact, MemberId};
 use quorate_wire::{
     AddLearner, Bootstrap, ChangeMember, ConfigurationStatus, SetAside, TransferLeader,
@@ -20,14 +24,9 @@ use quorate_wire::{
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::GROUP;
-use crate::body;
-use crate::group::{Group, parse_id};
-use crate::http::{
-    Observed, bad_request, internal, no_such_method, no_such_path, observe, refused,
-};
-use crate::metrics::HttpMetrics;
-use crate::settings::{name_fault, peer_address_fault};
+use crate::access::GroupAccess;
+use crate::problems::refused;
+use crate::status::parse_id;
 
 /// Told to who asks for something else.
 const API: &str = "/admin/bootstrap, /admin/members, /admin/members/{id}/promote, /admin/members/{id}/remove, \
@@ -42,7 +41,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 /// The body of a change.
 struct Asked<T>(T);
 
-impl<G: Group, T: DeserializeOwned> FromRequest<Arc<Admin<G>>> for Asked<T> {
+impl<G: GroupAccess, T: DeserializeOwned> FromRequest<Arc<Admin<G>>> for Asked<T> {
     type Rejection = Refusal;
 
     async fn from_request(
@@ -80,7 +79,7 @@ pub struct Admin<G> {
     patience: Duration,
 }
 
-impl<G: Group> Admin<G> {
+impl<G: GroupAccess> Admin<G> {
     /// The admin API of a group. A change that is not done within `patience` is answered as unknown.
     pub fn new(group: G, patience: Duration) -> Self {
         Self { group, patience }
@@ -131,7 +130,8 @@ impl<G: Group> Admin<G> {
             )
             .retry_after(self.patience)),
             Reply::Refused(why) => {
-                let leader = self.leader_name(&why);
+                // The operator asks members by their names.
+                let leader = self.group.leader(&why).map(|leader| leader.name);
                 Err(refused(why, leader))
             }
             Reply::Unknown => Err(Refusal::new(
@@ -152,44 +152,29 @@ impl<G: Group> Admin<G> {
                 .unwrap_or_default(),
         )
     }
-
-    /// The operator asks members by their names.
-    fn leader_name(&self, why: &Refused) -> Option<String> {
-        let status = self.group.status()?;
-        let leader = match why {
-            Refused::NoLeader { hint: Some(id) }
-            | Refused::Raft(quorate_raft::Refusal::NotLeader(Some(id))) => *id,
-            _ => parse_id(status.leader.as_deref()?)?,
-        };
-        status
-            .configuration
-            .members
-            .into_iter()
-            .find(|member| parse_id(&member.id) == Some(leader))
-            .map(|member| member.name)
-    }
 }
 
-async fn bootstrap<G: Group>(
+async fn bootstrap<G: GroupAccess>(
     State(admin): State<Arc<Admin<G>>>,
     Asked(body): Asked<Bootstrap>,
 ) -> Answer {
     let Bootstrap { group, incarnation } = body;
-    if group != GROUP {
+    let only = admin.group.id();
+    if group != only {
         return Err(bad_request(
             "group",
-            format!("A RaftCluster has only the group {GROUP}."),
+            format!("There is only the group {only} here."),
         ));
     }
     let incarnation = id(&incarnation, "incarnation")?;
     admin.change(Request::Bootstrap { incarnation }).await
 }
 
-async fn members<G: Group>(State(admin): State<Arc<Admin<G>>>) -> Json<ConfigurationStatus> {
+async fn members<G: GroupAccess>(State(admin): State<Arc<Admin<G>>>) -> Json<ConfigurationStatus> {
     admin.configuration()
 }
 
-async fn add<G: Group>(
+async fn add<G: GroupAccess>(
     State(admin): State<Arc<Admin<G>>>,
     Asked(body): Asked<AddLearner>,
 ) -> Answer {
@@ -216,7 +201,7 @@ async fn add<G: Group>(
         .await
 }
 
-async fn promote<G: Group>(
+async fn promote<G: GroupAccess>(
     State(admin): State<Arc<Admin<G>>>,
     member: Member,
     Asked(body): Asked<ChangeMember>,
@@ -234,7 +219,7 @@ async fn promote<G: Group>(
         .await
 }
 
-async fn remove<G: Group>(
+async fn remove<G: GroupAccess>(
     State(admin): State<Arc<Admin<G>>>,
     member: Member,
     Asked(body): Asked<ChangeMember>,
@@ -252,7 +237,7 @@ async fn remove<G: Group>(
         .await
 }
 
-async fn transfer<G: Group>(
+async fn transfer<G: GroupAccess>(
     State(admin): State<Arc<Admin<G>>>,
     Asked(body): Asked<TransferLeader>,
 ) -> Answer {
@@ -260,7 +245,7 @@ async fn transfer<G: Group>(
     admin.change(Request::Transfer { to }).await
 }
 
-async fn set_aside<G: Group>(
+async fn set_aside<G: GroupAccess>(
     State(admin): State<Arc<Admin<G>>>,
     Asked(body): Asked<SetAside>,
 ) -> Answer {
@@ -273,7 +258,7 @@ async fn set_aside<G: Group>(
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-async fn snapshot<G: Group>(
+async fn snapshot<G: GroupAccess>(
     State(admin): State<Arc<Admin<G>>>,
     Asked(Nothing {}): Asked<Nothing>,
 ) -> Answer {

@@ -1,6 +1,7 @@
 //! All groups of one process.
 
 mod aside;
+mod begun;
 mod bootstrap;
 mod status;
 
@@ -8,25 +9,26 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_raft::{Body, Index, MemberId, Now, Raft, Restored, Ticket, WriteId};
 
-use crate::GroupId;
+use crate::ask::{Refused, Reply, Request};
 use crate::compaction::Compaction;
 use crate::config::Config;
 use crate::group::{Group, Start};
-use crate::io::{Durable, Effect, Input, Refused, Reply, Request, TaskResult};
+use crate::io::{Durable, Effect, Input};
 use crate::log_index::LogIndex;
 use crate::message::{PeerBody, PeerMessage};
 use crate::record::Record;
 use crate::round::{Round, Shared};
+use crate::types::GroupId;
+use crate::work::TaskResult;
 
-use aside::Aside;
-use bootstrap::Bootstraps;
+use begun::{Aside, Bootstraps};
 
 /// How many groups a member takes part in at most.
 const MAX_GROUPS: usize = 1 << 16;
 
-/// What one member decides, for all its groups. Take in all inputs at hand with [`Node::step`], then end the round
-/// with [`Node::flush`]: so that all groups share one write, one fsync and one message per member.
-pub struct Node {
+/// What one member decides, for all its groups. Take in all inputs at hand with [`Groups::step`], then end the round
+/// with [`Groups::flush`]: so that all groups share one write, one fsync and one message per member.
+pub struct Groups {
     shared: Shared,
     groups: BTreeMap<GroupId, Group>,
     /// When each group's tick is due.
@@ -51,7 +53,7 @@ struct Written {
     groups: BTreeMap<GroupId, Index>,
 }
 
-impl Node {
+impl Groups {
     pub(crate) fn new(
         config: Config,
         id: MemberId,
@@ -59,7 +61,7 @@ impl Node {
         index: LogIndex,
     ) -> Self {
         let touched = groups.keys().copied().collect();
-        let mut node = Self {
+        let mut groups = Self {
             shared: Shared::new(config, id),
             groups: groups
                 .into_iter()
@@ -75,17 +77,17 @@ impl Node {
             aside: Aside::default(),
         };
         // Time runs from the start on, not from the first message: a group of one gets none.
-        for group in node.touched.clone() {
-            node.arm(group);
+        for group in groups.touched.clone() {
+            groups.arm(group);
         }
-        node
+        groups
     }
 
     /// A member whose data cannot be trusted: it serves its status and takes part in nothing.
     pub(crate) fn damaged(config: Config, id: MemberId, why: String) -> Self {
-        let mut node = Self::new(config, id, BTreeMap::new(), LogIndex::default());
-        node.damage = Some(why);
-        node
+        let mut groups = Self::new(config, id, BTreeMap::new(), LogIndex::default());
+        groups.damage = Some(why);
+        groups
     }
 
     /// Takes one input in. `out` only grows.

@@ -10,10 +10,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Frame, SizeHint};
-use quorate_node::problem::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problems::{busy, too_large};
+use super::problem::{Refusal, busy, too_large};
 
 /// A larger answer is sent in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 << 10;

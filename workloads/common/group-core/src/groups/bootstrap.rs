@@ -5,44 +5,14 @@ use std::collections::BTreeMap;
 
 use quorate_raft::{Configuration, Entry, MemberId, Now, Payload, Restored, Ticket, Vote, WriteId};
 
-use super::Node;
-use crate::GroupId;
-use crate::io::{Effect, Refused, Reply};
+use super::Groups;
+use super::begun::Pending;
+use crate::ask::{Refused, Reply};
+use crate::io::Effect;
 use crate::record::Record;
+use crate::types::GroupId;
 
-/// Groups whose first entry is on its way to the disk.
-#[derive(Debug, Default)]
-pub(super) struct Bootstraps(BTreeMap<GroupId, Pending>);
-
-#[derive(Debug)]
-struct Pending {
-    write: WriteId,
-    tickets: Vec<Ticket>,
-}
-
-impl Bootstraps {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn contains(&self, group: GroupId) -> bool {
-        self.0.contains_key(&group)
-    }
-
-    pub(super) fn retire(&mut self, why: &str, out: &mut Vec<Effect>) {
-        for ticket in std::mem::take(&mut self.0)
-            .into_values()
-            .flat_map(|pending| pending.tickets)
-        {
-            out.push(Effect::Reply {
-                ticket,
-                reply: Reply::Refused(Refused::OutOfService(why.into())),
-            });
-        }
-    }
-}
-
-impl Node {
+impl Groups {
     pub(super) fn bootstrap(
         &mut self,
         ticket: Ticket,

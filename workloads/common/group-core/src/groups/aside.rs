@@ -3,29 +3,14 @@
 
 use quorate_raft::{MemberId, Now, Ticket};
 
-use super::Node;
-use crate::GroupId;
+use super::Groups;
+use crate::ask::{Refused, Reply, Request};
 use crate::group::Group;
-use crate::io::{Effect, Input, Refused, Reply, Request, Task, TaskResult};
+use crate::io::{Effect, Input};
+use crate::types::GroupId;
+use crate::work::{Task, TaskResult};
 
-/// How far it has come.
-#[derive(Debug, Default)]
-pub(super) struct Aside {
-    /// That this identity is given up has been told to the disk.
-    standing: bool,
-    /// Who waits for damaged data to be given up.
-    tickets: Vec<Ticket>,
-    /// Why the disk did not take the mark.
-    failed: Option<String>,
-}
-
-impl Aside {
-    pub(super) fn is_standing(&self) -> bool {
-        self.standing
-    }
-}
-
-impl Node {
+impl Groups {
     /// Whether damaged data can make way for a new identity on the same disk; else only another disk helps.
     pub fn can_set_aside(&self) -> bool {
         let known = self.shared.id != MemberId(0);

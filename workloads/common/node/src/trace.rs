@@ -48,14 +48,15 @@ impl TraceContext {
     }
 
     /// 16 bytes of trace id and 8 of span id.
-    pub(crate) fn to_bytes(self) -> Bytes {
+    pub fn to_bytes(self) -> Bytes {
         let mut bytes = Vec::with_capacity(24);
         bytes.extend_from_slice(&self.trace_id.to_be_bytes());
         bytes.extend_from_slice(&self.span_id.to_be_bytes());
         bytes.into()
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Reads what [`TraceContext::to_bytes`] made; `None` if it is malformed.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (trace, span) = bytes.split_first_chunk::<16>()?;
         let span = <[u8; 8]>::try_from(span).ok()?;
         Self {
@@ -87,6 +88,20 @@ impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-01", self.trace_id, self.span_id)
     }
+}
+
+tokio::task_local! {
+    static CURRENT: Option<TraceContext>;
+}
+
+/// Runs what belongs to a client's trace: [`current`] is `trace` in it.
+pub async fn within<F: Future>(trace: Option<TraceContext>, work: F) -> F::Output {
+    CURRENT.scope(trace, work).await
+}
+
+/// The trace that this task works for, if the client named one.
+pub fn current() -> Option<TraceContext> {
+    CURRENT.try_with(|trace| *trace).ok().flatten()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the HTTP faces count.
+//! What HTTP listeners count.
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 

@@ -6,11 +6,10 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use quorate_group::TraceContext;
 use tracing::Instrument;
 
-use crate::group::TRACE;
-use crate::metrics::HttpMetrics;
+use super::metrics::HttpMetrics;
+use crate::trace::{self, TraceContext};
 
 /// Where requests are counted.
 #[derive(Clone, Debug)]
@@ -37,9 +36,7 @@ async fn count(State(observed): State<Observed>, request: Request, next: Next) -
         .and_then(|header| header.to_str().ok())
         .and_then(TraceContext::from_traceparent);
     let span = tracing::debug_span!("http", listener = observed.listener, %method, route);
-    let response = TRACE
-        .scope(trace, next.run(request).instrument(span.clone()))
-        .await;
+    let response = trace::within(trace, next.run(request).instrument(span.clone())).await;
     let (status, elapsed) = (response.status(), begun.elapsed());
     span.in_scope(|| {
         tracing::debug!(

@@ -1,13 +1,13 @@
-//! What can be seen of a node from outside.
+//! What can be seen of the groups from outside.
 
 use quorate_raft::{Contact, MemberId, Raft, Ticket};
 use quorate_wire::{GroupStatus, MemberState, RestartBlocker};
 
-use super::Node;
-use crate::GroupId;
+use super::Groups;
 use crate::group::Group;
+use crate::types::GroupId;
 
-impl Node {
+impl Groups {
     /// This member's identity.
     pub fn id(&self) -> MemberId {
         self.shared.id
@@ -43,8 +43,8 @@ impl Node {
                 .all(|group| group.ready(&self.shared.config) || group.is_gone())
     }
 
-    /// The groups that it takes part in.
-    pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
+    /// The numbers of the groups that it takes part in.
+    pub fn ids(&self) -> impl Iterator<Item = GroupId> + '_ {
         self.groups.keys().copied()
     }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use super::Tls;
+use crate::tls::Tls;
 
 /// A handshake that takes longer is given up: whoever opens a connection and says nothing must not hold it.
 const HANDSHAKE: Duration = Duration::from_secs(5);
