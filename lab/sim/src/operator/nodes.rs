@@ -489,7 +489,11 @@ fn group_status(id: Id, group: &Group, heard: &BTreeSet<Id>) -> Option<GroupStat
     let members = known.seats.iter().map(|seat| ConfiguredMember {
         id: text(seat.id),
         name: seat.name.clone(),
-        address: format!("{}.a-peers.default.svc.cluster.local:7071", seat.name),
+        address: format!(
+            "{}.{}-peers.default.svc.cluster.local:7071",
+            seat.name,
+            *super::SET
+        ),
         part: seat.part,
         match_index: group.held.get(&seat.id).copied().filter(|_| leads),
         caught_up: leads.then(|| heard.contains(&seat.id) && group.is_caught_up(seat.id)),
