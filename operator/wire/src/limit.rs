@@ -12,7 +12,7 @@ pub struct Limit {
     pub default: i64,
     /// The least that is taken; never negative.
     pub least: i64,
-    /// The most that is taken; `i64::MAX` where nothing but the integer ends.
+    /// The most that is taken; `i64::MAX` where there is no bound.
     pub most: i64,
     /// What is counted.
     pub unit: Unit,
@@ -54,9 +54,13 @@ impl Limit {
         id
     }
 
-    /// What is taken.
+    /// What is taken, of numbers without a sign.
     pub const fn range(&self) -> RangeInclusive<u64> {
-        RangeInclusive::new(self.least.unsigned_abs(), self.most.unsigned_abs())
+        let most = match self.most {
+            i64::MAX => u64::MAX,
+            most => most.unsigned_abs(),
+        };
+        RangeInclusive::new(self.least.unsigned_abs(), most)
     }
 
     /// What is taken, as the end of a sentence that begins with the field: `must be 1 to 32768 (32 KiB)`.
@@ -119,6 +123,7 @@ mod tests {
             ..LIMIT
         };
         assert_eq!(open.demand(), "must be at least 1");
+        assert_eq!(open.range(), 1..=u64::MAX);
         for (unit, number, words) in [
             (Unit::Bytes, 1 << 20, "1048576 (1 MiB)"),
             (Unit::Bytes, 1025, "1025"),

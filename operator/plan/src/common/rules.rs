@@ -25,9 +25,9 @@ pub(crate) struct Rules<K> {
     /// The fields that rules take for quantities, as JSON pointers.
     quantities: &'static [&'static str],
     compiled: OnceLock<Compiled>,
-    /// By UID, what was judged and what came of it. A judgement costs as much as the rest of a round, and a resource is
-    /// looked at every few seconds. Not by generation: a change that is asked for has still the old one.
-    verdicts: Mutex<BTreeMap<String, (String, Vec<Invalid>)>>,
+    /// By name and spec, what came of it. A judgement costs as much as the rest of a round, and a resource is looked at
+    /// every few seconds. Not by generation: a change that is asked for has still the old one.
+    verdicts: Mutex<BTreeMap<String, Vec<Invalid>>>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -53,11 +53,10 @@ where
 
     /// Everything that an API server would refuse of a new resource, in the rules' words.
     pub(crate) fn faults(&self, resource: &K) -> Vec<Invalid> {
-        let uid = resource.meta().uid.clone().unwrap_or_default();
         let name = &resource.meta().name;
         let judged = serde_json::to_string(&(name, resource.spec())).unwrap_or_default();
         let lock = || self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, verdict)) = lock().get(&uid).filter(|(known, _)| *known == judged) {
+        if let Some(verdict) = lock().get(&judged) {
             return verdict.clone();
         }
         let verdict = self.judge(resource);
@@ -65,7 +64,7 @@ where
         if verdicts.len() >= REMEMBERED {
             verdicts.clear();
         }
-        verdicts.insert(uid, (judged, verdict.clone()));
+        verdicts.insert(judged, verdict.clone());
         verdict
     }
 

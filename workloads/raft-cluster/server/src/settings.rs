@@ -7,6 +7,7 @@ use std::time::Duration;
 use quorate_node::address::{name_fault, peer_address_fault};
 use quorate_node::config::{Faults, Settings};
 use quorate_node::telemetry::{LogFilter, LogFormat};
+use quorate_wire::raft_cluster as limits;
 use serde::Serialize;
 
 /// Everything that can be set, from outside in: who the member is, where it listens, how it behaves, its limits.
@@ -48,59 +49,59 @@ pub struct MemberSettings {
     pub tls_dir: Option<PathBuf>,
 
     /// Without a leader for this long (to twice as long, at random) a member stands for election
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = limits::ELECTION_TIMEOUT_MS.default as u64)]
     pub election_timeout_ms: u64,
     /// How often the leader says that it is there
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = limits::HEARTBEAT_INTERVAL_MS.default as u64)]
     pub heartbeat_interval_ms: u64,
     /// The log is cut after so many entries
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = limits::COMPACT_AFTER_ENTRIES.default as u64)]
     pub compact_after_entries: u64,
     /// The log is cut after so many bytes
-    #[arg(long, default_value_t = 64 << 20)]
+    #[arg(long, default_value_t = limits::COMPACT_AFTER_BYTES.default as u64)]
     pub compact_after_bytes: u64,
     /// So many entries stay when the log is cut, for members that lag a little
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = limits::KEEP_ENTRIES.default as u64)]
     pub keep_entries: u64,
     /// A member that is further behind than this is not ready
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = limits::LAG_BOUND_ENTRIES.default as u64)]
     pub lag_bound_entries: u64,
     /// With less free space than this on the data folder's disk, client writes are refused
-    #[arg(long, default_value_t = 64 << 20)]
+    #[arg(long, default_value_t = limits::FREE_SPACE_RESERVE_BYTES.default as u64)]
     pub free_space_reserve_bytes: u64,
 
     /// Longest key
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = limits::MAX_KEY_BYTES.default as usize)]
     pub max_key_bytes: usize,
     /// Longest value
-    #[arg(long, default_value_t = 1 << 20)]
+    #[arg(long, default_value_t = limits::MAX_VALUE_BYTES.default as usize)]
     pub max_value_bytes: usize,
     /// Conditions and operations of a batch, each
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = limits::MAX_BATCH_OPERATIONS.default as usize)]
     pub max_batch_operations: usize,
     /// Longest body of a batch
-    #[arg(long, default_value_t = 4 << 20)]
+    #[arg(long, default_value_t = limits::MAX_BATCH_BYTES.default as usize)]
     pub max_batch_bytes: usize,
     /// Most entries of a page
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = limits::MAX_PAGE_ENTRIES.default as usize)]
     pub max_page_entries: usize,
     /// Bytes of requests that may wait
-    #[arg(long, default_value_t = 64 << 20)]
+    #[arg(long, default_value_t = limits::MAX_PENDING_BYTES.default as usize)]
     pub max_pending_bytes: usize,
     /// Requests that may wait
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = limits::MAX_PENDING_REQUESTS.default as usize)]
     pub max_pending_requests: usize,
     /// Connections of clients at a time
-    #[arg(long, default_value_t = 4_096)]
+    #[arg(long, default_value_t = limits::MAX_CONNECTIONS.default as usize)]
     pub max_connections: usize,
     /// Sessions at a time
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = limits::MAX_SESSIONS.default as usize)]
     pub max_sessions: usize,
     /// A session that does not say how long lives so long after its last write
-    #[arg(long, default_value_t = 60_000)]
+    #[arg(long, default_value_t = limits::SESSION_LIFETIME_MS.default as u64)]
     pub session_lifetime_ms: u64,
     /// After this a request is answered, whatever is known of it by then
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = limits::REQUEST_TIMEOUT_MS.default as u64)]
     pub request_timeout_ms: u64,
     /// After SIGTERM, requests under way have so long to end
     #[arg(long, default_value_t = 10_000)]
@@ -148,8 +149,8 @@ impl Settings for MemberSettings {
             faults.add("peer_address", fault);
         }
         self.check_ports(faults);
-        self.check_times(faults);
         self.check_limits(faults);
+        self.check_together(faults);
     }
 }
 
@@ -173,68 +174,28 @@ impl MemberSettings {
         }
     }
 
-    fn check_times(&self, faults: &mut Faults) {
-        if self.heartbeat_interval_ms == 0 {
-            faults.add("heartbeat_interval_ms", "must be at least 1");
+    fn check_limits(&self, faults: &mut Faults) {
+        let given = serde_json::to_value(self).unwrap_or_default();
+        for limit in &limits::LIMITS {
+            let value = given[limit.key()].as_u64();
+            if !value.is_some_and(|value| limit.range().contains(&value)) {
+                faults.add(&limit.id(), limit.demand());
+            }
         }
+    }
+
+    fn check_together(&self, faults: &mut Faults) {
         if self.election_timeout_ms < self.heartbeat_interval_ms.saturating_mul(5) {
             faults.add(
                 "election_timeout_ms",
                 format_args!("must be at least 5 times the heartbeat interval of {} ms: some may be lost or late, and no election may come of it", self.heartbeat_interval_ms),
             );
         }
-        if !SESSION_LIFETIMES_MS.contains(&self.session_lifetime_ms) {
-            faults.add(
-                "session_lifetime_ms",
-                format_args!(
-                    "must be {} to {}",
-                    SESSION_LIFETIMES_MS.start(),
-                    SESSION_LIFETIMES_MS.end()
-                ),
-            );
-        }
-        if self.request_timeout_ms == 0 {
-            faults.add("request_timeout_ms", "must be at least 1");
-        }
-    }
-
-    fn check_limits(&self, faults: &mut Faults) {
-        let least_one = [
-            ("compact_after_entries", self.compact_after_entries),
-            ("compact_after_bytes", self.compact_after_bytes),
-            ("lag_bound_entries", self.lag_bound_entries),
-            ("max_key_bytes", self.max_key_bytes as u64),
-            ("max_value_bytes", self.max_value_bytes as u64),
-            ("max_batch_operations", self.max_batch_operations as u64),
-            ("max_batch_bytes", self.max_batch_bytes as u64),
-            ("max_page_entries", self.max_page_entries as u64),
-            ("max_pending_requests", self.max_pending_requests as u64),
-            ("max_connections", self.max_connections as u64),
-            ("max_sessions", self.max_sessions as u64),
-        ];
-        for (id, value) in least_one {
-            if value == 0 {
-                faults.add(id, "must be at least 1");
-            }
-        }
-        for (id, value, most) in [
-            ("max_key_bytes", self.max_key_bytes, 32 << 10),
-            ("max_value_bytes", self.max_value_bytes, MAX_BODY_BYTES),
-            ("max_batch_bytes", self.max_batch_bytes, MAX_BODY_BYTES),
-            ("max_connections", self.max_connections, 1 << 20),
-        ] {
-            if value > most {
-                faults.add(id, format_args!("must be at most {most}"));
-            }
-        }
         let largest = self.max_value_bytes.max(self.max_batch_bytes);
-        if self.max_pending_bytes < largest || self.max_pending_bytes > u32::MAX as usize {
+        if self.max_pending_bytes < largest {
             faults.add(
                 "max_pending_bytes",
-                format_args!(
-                    "must be {largest} (the largest request that is allowed) to {}",
-                    u32::MAX
-                ),
+                format_args!("must be at least {largest} (the largest request that is allowed)"),
             );
         }
         if self.keep_entries >= self.compact_after_entries {
@@ -250,13 +211,11 @@ impl MemberSettings {
 }
 
 /// How long a session may be asked to live, in milliseconds.
-pub const SESSION_LIFETIMES_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600_000;
+pub const SESSION_LIFETIMES_MS: std::ops::RangeInclusive<u64> = limits::SESSION_LIFETIME_MS.range();
 
 /// What a key and encoding add to a request's body, at most.
 const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
 
-/// A command must fit into one message between members.
-const MAX_BODY_BYTES: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -309,7 +268,10 @@ mod tests {
             ),
             (&["--keep-entries=20000"], "--keep-entries"),
             (&["--max-pending-bytes=5"], "--max-pending-bytes"),
-            (&["--max-value-bytes=99999999"], "must be at most 8388608"),
+            (
+                &["--max-value-bytes=99999999"],
+                "must be 1 to 8388608 (8 MiB)",
+            ),
             (&["--max-page-entries=0"], "--max-page-entries"),
             (&["--session-lifetime-ms=1"], "--session-lifetime-ms"),
             (&["--log-filter=info,a=loud"], "--log-filter"),
@@ -317,6 +279,27 @@ mod tests {
         for (more, words) in table {
             let error = load(more).unwrap_err();
             assert!(error.contains(words), "{more:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_limit_is_the_one_of_its_row() {
+        let Loaded::Run(settings) = load(&[]).unwrap() else {
+            panic!("nothing to print")
+        };
+        let given = serde_json::to_value(&settings).unwrap();
+        for limit in limits::LIMITS {
+            assert_eq!(given[limit.key()], limit.default, "{}", limit.field);
+            let flag = format!("--{}", limit.id().replace('_', "-"));
+            let refused = |value: u64| {
+                let told = load(&[&format!("{flag}={value}")]).err();
+                let words = format!("file key {}): {}", limit.key(), limit.demand());
+                told.is_some_and(|told| told.contains(&words))
+            };
+            let (least, most) = (*limit.range().start(), *limit.range().end());
+            assert!(!refused(least) && !refused(most), "{}", limit.field);
+            let beyond = [least.checked_sub(1), most.checked_add(1)];
+            assert!(beyond.into_iter().flatten().all(refused), "{}", limit.field);
         }
     }
 
