@@ -36,9 +36,9 @@ enum Task {
     /// Checks which crate may use which (DESIGN section 1), what the simulator links and what shipped binaries hold.
     #[command(after_help = "Example:\n  cargo xtask arrows")]
     Arrows,
-    /// Builds the other builds of a member that the tests on processes start, and then the shipped one.
-    #[command(after_help = "Example:\n  cargo xtask variants quorate-raft-cluster")]
-    Variants(variants::Variants),
+    /// Builds the other builds of the members that tests start.
+    #[command(after_help = "Example:\n  cargo xtask variants")]
+    Variants,
     /// Measures.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -56,7 +56,7 @@ fn main() -> Result<()> {
     match Xtask::parse().task {
         Task::Gen(task) => task.run(&root()?),
         Task::Arrows => arrows::run(&root()?),
-        Task::Variants(task) => task.run(&root()?),
+        Task::Variants => variants::run(&workspace()?),
         Task::Bench(task) => task.run(&root()?),
         Task::Image(task) => task.run(&workspace()?),
         Task::Cluster(task) => task.run(root),

@@ -25,8 +25,8 @@ pub struct Data {
     _lock: File,
 }
 
-/// Opens the data folder. Blocks.
-pub fn open(settings: &MemberSettings) -> anyhow::Result<Data> {
+/// Opens the data folder, with this between it and the member. Blocks.
+pub fn open(settings: &MemberSettings, seam: fn(Disk) -> Disk) -> anyhow::Result<Data> {
     let dir = &settings.data_dir;
     let disk = RealFs::open(dir).with_context(|| {
         format!(
@@ -35,7 +35,7 @@ pub fn open(settings: &MemberSettings) -> anyhow::Result<Data> {
         )
     })?;
     let lock = lock(dir)?;
-    let disk = seam(disk);
+    let disk = seam(Arc::new(disk));
     let drawn = MemberId(fastrand::u64(1..));
     let mut identity = open_identity(&disk, &settings.cluster, drawn, &[STATE])
         .with_context(|| format!("data-dir: {}", dir.display()))?;
@@ -94,17 +94,4 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
             Err(error).with_context(|| format!("data-dir: {} cannot be locked", dir.display()))
         }
     }
-}
-
-#[cfg(not(feature = "unsafe-no-sync"))]
-fn seam(disk: RealFs) -> Disk {
-    Arc::new(disk)
-}
-
-#[cfg(feature = "unsafe-no-sync")]
-fn seam(disk: RealFs) -> Disk {
-    tracing::error!(
-        "THIS BUILD SYNCS NOTHING (feature unsafe-no-sync): a power cut loses acknowledged writes. For tests only."
-    );
-    Arc::new(crate::no_sync::NoSync(Arc::new(disk)))
 }

@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
-use crate::broken::{self, Fault};
+use crate::build::Build;
 use crate::http::Api;
 use crate::metrics::HttpMetrics;
 use crate::settings::MemberSettings;
 use crate::status::Face;
-use crate::{GROUP, VERSION, disk};
+use crate::{GROUP, disk};
 
 /// Connections of the operator, and of those who look at health: people, the kubelet, Prometheus.
 const FEW_CONNECTIONS: usize = 64;
@@ -59,11 +59,8 @@ impl Listeners {
 }
 
 /// Runs the member until it is told to stop (`Ok`) or cannot go on.
-pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
+pub async fn run(settings: MemberSettings, build: Build) -> anyhow::Result<()> {
     telemetry::init(settings.log_format, &settings.log_filter)?;
-    if broken::has(Fault::Crashes) {
-        anyhow::bail!("this build is broken on purpose");
-    }
     let stop = on_signal().context("signals cannot be listened to")?;
     let tls = settings
         .tls_dir
@@ -79,10 +76,10 @@ pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
     }
     let listeners = Listeners::open(&settings).await?;
     let opened = settings.clone();
-    let data = tokio::task::spawn_blocking(move || disk::open(&opened)).await??;
-    let registry = metrics::registry("RaftCluster", VERSION)?;
-    tracing::info!(version = VERSION, name = settings.name, cluster = settings.cluster, incarnation = %data.disks.identity.id, "starting");
-    let options = options(&settings, tls.clone());
+    let data = tokio::task::spawn_blocking(move || disk::open(&opened, build.seam)).await??;
+    let registry = metrics::registry("RaftCluster", build.version)?;
+    tracing::info!(version = build.version, name = settings.name, cluster = settings.cluster, incarnation = %data.disks.identity.id, "starting");
+    let options = options(&settings, build, tls.clone());
     let (handle, running) = quorate_group::start(
         options,
         data.disks.clone(),
@@ -97,6 +94,7 @@ pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
     })?;
 
     let face = Face {
+        build,
         cluster: settings.cluster.clone(),
         name: settings.name.clone(),
         tls: tls.clone(),
@@ -203,7 +201,7 @@ async fn pulse(handle: Handle, heartbeat: Heartbeat) {
     }
 }
 
-fn options(settings: &MemberSettings, tls: Option<Arc<Tls>>) -> Options {
+fn options(settings: &MemberSettings, build: Build, tls: Option<Arc<Tls>>) -> Options {
     let contact = Contact {
         name: settings.name.clone(),
         address: settings.peer_address.clone(),
@@ -222,7 +220,7 @@ fn options(settings: &MemberSettings, tls: Option<Arc<Tls>>) -> Options {
         ..Config::new(contact, fastrand::u64(..))
     };
     let mut cluster = settings.cluster.clone();
-    if broken::has(Fault::CannotJoin) {
+    if build.is_stranger {
         cluster += "-of-another";
     }
     Options {

@@ -10,14 +10,16 @@ use quorate_wire::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::broken::{self, Fault};
-use crate::{GROUP, VERSION};
+use crate::GROUP;
+use crate::build::Build;
 
 /// The highest feature level that this build can write (DESIGN, section 4).
 const FEATURE_LEVEL: u32 = 1;
 
 /// The member as the health listener sees it.
 pub struct Face {
+    /// Of which build it is.
+    pub build: Build,
     /// The resource's UID.
     pub cluster: String,
     /// The member's name.
@@ -37,15 +39,15 @@ impl Member for Face {
             schema: STATUS_VERSION.into(),
             kind: "RaftCluster".into(),
             name: self.name.clone(),
-            version: VERSION.into(),
+            version: self.build.version.into(),
             feature_level: FEATURE_LEVEL,
             cluster: self.cluster.clone(),
             incarnation: node.id.to_string(),
             state: node.state,
-            reason: reason(&node),
+            reason: node.reason.clone(),
             can_set_aside: node.can_set_aside,
             ready: self.readiness().is_ok(),
-            insecure: self.tls.is_none() || cfg!(feature = "unsafe-no-sync"),
+            insecure: self.tls.is_none(),
             problems: problems(&node, self.tls.as_ref().and_then(|tls| tls.complaint())),
             restart_blockers: node.restart_blockers.clone(),
             groups: node.groups.clone(),
@@ -56,15 +58,11 @@ impl Member for Face {
         if self.stop.is_cancelled() {
             return Err("the member is stopping".into());
         }
+        if let Some(why) = self.build.unready {
+            return Err(why.into());
+        }
         readiness(&self.node.borrow())
     }
-}
-
-/// Why the member is not running, or what is wrong with the build.
-fn reason(node: &NodeStatus) -> Option<String> {
-    let unsafe_build = cfg!(feature = "unsafe-no-sync")
-        .then(|| "this build (unsafe-no-sync) syncs nothing to disk: a power cut loses acknowledged writes".to_owned());
-    node.reason.clone().or(unsafe_build)
 }
 
 /// What is wrong although the member runs: it serves reads, so it stays ready.
@@ -87,9 +85,6 @@ fn problems(node: &NodeStatus, bad_certificates: Option<String>) -> Vec<MemberPr
 /// A voter within its lag bound that knows a leader: what is ready counts for the quorum, so that a budget for
 /// disruptions counts what matters.
 fn readiness(node: &NodeStatus) -> Result<(), String> {
-    if broken::has(Fault::NeverReady) {
-        return Err("this build is broken on purpose".into());
-    }
     match node.state {
         MemberState::Running => {}
         MemberState::Empty => {
