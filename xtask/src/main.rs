@@ -10,6 +10,7 @@ mod documented;
 mod generate;
 mod image;
 mod say;
+mod soak;
 mod tool;
 mod variants;
 
@@ -39,6 +40,11 @@ enum Task {
     /// Builds the other builds of the members that tests start.
     #[command(after_help = "Example:\n  cargo xtask variants")]
     Variants,
+    /// Tests for hours what `make test` and `make e2e` test for minutes; what has passed for a commit is not run again.
+    #[command(
+        after_help = "Examples:\n  cargo xtask soak\n  cargo xtask soak hunts processes\n  cargo xtask soak --list"
+    )]
+    Soak(soak::Soak),
     /// Measures.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -56,6 +62,7 @@ fn main() -> Result<()> {
     match Xtask::parse().task {
         Task::Gen(task) => task.run(&root()?),
         Task::Arrows => arrows::run(&root()?),
+        Task::Soak(task) => task.run(&root()?),
         Task::Variants => variants::run(&workspace()?),
         Task::Bench(task) => task.run(&root()?),
         Task::Image(task) => task.run(&workspace()?),
