@@ -37,6 +37,7 @@ pub fn hunt<S: Simulation>(
         (None, Some(file)) if file.exists() => Recorded::read(file)?,
         (None, _) => Recorded::default(),
     };
+    let order: Vec<&str> = known.iter().map(|bug| bug.name.as_str()).collect();
     let (mut missed, mut stale) = (Vec::new(), Vec::new());
     for bug in bugs {
         let name = bug.name.as_str();
@@ -53,16 +54,15 @@ pub fn hunt<S: Simulation>(
             (Some(Failure { seed, what }), tried) => {
                 println!("found {name:<34} in {tried:>5} seeds, by seed {seed}: {what}");
                 recorded.set(name, seed);
+                if let Some(file) = &arguments.record {
+                    recorded.write(file, &order)?;
+                }
             }
             (None, tried) => {
                 println!("MISSED {name} in {tried} seeds");
                 missed.push(name);
             }
         }
-    }
-    if let Some(file) = &arguments.record {
-        let order: Vec<&str> = known.iter().map(|bug| bug.name.as_str()).collect();
-        recorded.write(file, &order)?;
     }
     if let Some(file) = &arguments.recorded
         && !stale.is_empty()
