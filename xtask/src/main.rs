@@ -10,6 +10,7 @@ mod documented;
 mod generate;
 mod image;
 mod say;
+mod soak;
 mod tool;
 mod variants;
 
@@ -36,9 +37,14 @@ enum Task {
     /// Checks which crate may use which (DESIGN section 1), what the simulator links and what shipped binaries hold.
     #[command(after_help = "Example:\n  cargo xtask arrows")]
     Arrows,
-    /// Builds the other builds of a member that the tests on processes start, and then the shipped one.
-    #[command(after_help = "Example:\n  cargo xtask variants quorate-raft-cluster")]
-    Variants(variants::Variants),
+    /// Builds the other builds of the members that tests start.
+    #[command(after_help = "Example:\n  cargo xtask variants")]
+    Variants,
+    /// Tests for hours what `make test` and `make e2e` test for minutes; what has passed for a commit is not run again.
+    #[command(
+        after_help = "Examples:\n  cargo xtask soak\n  cargo xtask soak hunts processes\n  cargo xtask soak --list"
+    )]
+    Soak(soak::Soak),
     /// Measures.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -56,7 +62,8 @@ fn main() -> Result<()> {
     match Xtask::parse().task {
         Task::Gen(task) => task.run(&root()?),
         Task::Arrows => arrows::run(&root()?),
-        Task::Variants(task) => task.run(&root()?),
+        Task::Soak(task) => task.run(&root()?),
+        Task::Variants => variants::run(&workspace()?),
         Task::Bench(task) => task.run(&root()?),
         Task::Image(task) => task.run(&workspace()?),
         Task::Cluster(task) => task.run(root),

@@ -32,13 +32,11 @@ pub fn path() -> String {
     format!("{given}:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-/// `cargo build` of the whole workspace, as everything else builds it: with another selection the features of
+/// cargo. Whoever builds says `--workspace`, as everything else does: with another selection the features of
 /// dependencies, and so all of them, would differ.
-pub fn cargo_build(root: &Path) -> Command {
+pub fn cargo(root: &Path) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .current_dir(root)
-        .args(["build", "--release", "--locked", "--workspace"]);
+    cargo.current_dir(root);
     // `cargo run` told us of this package; ring's build script would take that for a change, and all above it too.
     let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {

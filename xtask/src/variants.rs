@@ -1,60 +1,47 @@
-//! Builds of the member other than the shipped one, for the tests on processes: each is built with the same profile
-//! and target folder, so that only what differs is compiled, and copied aside.
+//! Other builds of the members than those that ship, for tests: of each an example (`BINARY-variant`), which does what
+//! the folder says that it was copied to.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use cargo_metadata::Metadata;
 
 use crate::tool;
 
-/// A build: its folder's name, its features, its version if not the crate's.
-const VARIANTS: [(&str, &str, Option<&str>); 3] = [
-    ("next", "", Some("0.2.0")),
-    ("unsynced", "unsafe-no-sync", None),
-    ("broken", "broken-build", Some("0.3.0")),
-];
+/// What tests ask for: a version to upgrade to, one that does not sync, one that ends at once.
+const VARIANTS: [&str; 3] = ["next", "unsynced", "broken"];
 
-/// Which member to build.
-#[derive(Debug, clap::Args)]
-pub struct Variants {
-    /// The member's package, which is its binary's name too.
-    package: String,
-}
+/// How the examples are called after the binaries that they stand for.
+const SUFFIX: &str = "-variant";
 
-impl Variants {
-    /// Builds them all, and the shipped one last, so that the plain binary is what a user gets.
-    pub fn run(&self, root: &Path) -> Result<()> {
-        let release = crate::release_folder()?;
-        for (name, features, version) in VARIANTS {
-            self.build(root, features, version)?;
+/// Builds the examples, and copies each under the name of its binary.
+pub fn run(workspace: &Metadata) -> Result<()> {
+    let targets = workspace.packages.iter().flat_map(|found| &found.targets);
+    let examples = targets.filter(|target| target.is_example());
+    let binaries: Vec<&str> = examples
+        .filter_map(|target| target.name.strip_suffix(SUFFIX))
+        .collect();
+    let mut cargo = tool::cargo(workspace.workspace_root.as_std_path());
+    cargo.args(["build", "--release", "--locked", "--workspace"]);
+    for binary in &binaries {
+        cargo.args(["--example", &format!("{binary}{SUFFIX}")]);
+    }
+    let built = cargo.status().context("cannot run cargo")?;
+    ensure!(built.success(), "the build failed: see above");
+    let release = workspace.target_directory.join("release");
+    for binary in binaries {
+        let example = release.join(format!("examples/{binary}{SUFFIX}"));
+        for name in VARIANTS {
             let folder = release.join("variants").join(name);
             std::fs::create_dir_all(&folder)?;
-            copy(&release.join(&self.package), &folder.join(&self.package))?;
+            copy(example.as_std_path(), folder.join(binary).as_std_path())?;
         }
-        self.build(root, "", None)
     }
-
-    fn build(&self, root: &Path, features: &str, version: Option<&str>) -> Result<()> {
-        let package = &self.package;
-        let mut cargo = tool::cargo_build(root);
-        cargo.args(["--bin", package]);
-        if !features.is_empty() {
-            cargo.args(["--features", &format!("{package}/{features}")]);
-        }
-        match version {
-            Some(version) => cargo.env("QUORATE_BUILD_VERSION", version),
-            None => cargo.env_remove("QUORATE_BUILD_VERSION"),
-        };
-        ensure!(
-            cargo.status().context("cannot run cargo")?.success(),
-            "the build of {package} [{features}] failed"
-        );
-        Ok(())
-    }
+    Ok(())
 }
 
 /// By rename: a process may still run the old file.
-fn copy(from: &Path, to: &PathBuf) -> Result<()> {
+fn copy(from: &Path, to: &Path) -> Result<()> {
     let new = to.with_extension("new");
     std::fs::copy(from, &new).with_context(|| format!("cannot copy {}", from.display()))?;
     std::fs::rename(&new, to)?;

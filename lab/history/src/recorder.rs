@@ -61,8 +61,8 @@ impl Recorder {
             .clone()
     }
 
-    /// How many operations with a known, good outcome returned within `[from, to]`.
-    pub fn acknowledged(&self, from: u64, to: u64) -> usize {
+    /// How many operations with a known, good outcome returned within `[from, to]`, and how many of them were writes.
+    pub fn acknowledged(&self, from: u64, to: u64) -> (usize, usize) {
         let operations = self
             .operations
             .lock()
@@ -70,7 +70,9 @@ impl Recorder {
         let within = |o: &&Operation| {
             matches!(o.outcome, Outcome::Done(_)) && (from..=to).contains(&o.returned)
         };
-        operations.iter().filter(within).count()
+        let acknowledged = || operations.iter().filter(within);
+        let writes = acknowledged().filter(|o| o.action != Action::Read);
+        (acknowledged().count(), writes.count())
     }
 
     /// The longest time within `[from, to]` in which no write was acknowledged, in microseconds.
@@ -118,6 +120,6 @@ mod tests {
         assert_eq!(recorder.longest_without_writes(0, 50), 30);
         assert_eq!(recorder.longest_without_writes(0, 100), 60);
         assert_eq!(recorder.longest_without_writes(20, 30), 10);
-        assert_eq!(recorder.acknowledged(0, 39), 1);
+        assert_eq!(recorder.acknowledged(0, 39), (1, 1));
     }
 }

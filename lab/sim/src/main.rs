@@ -1,5 +1,7 @@
 //! `quorate-sim`: simulations over many seeds.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod cli;
 
 use clap::{Parser, Subcommand};

@@ -3,17 +3,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod authority;
-mod clients;
 mod cut;
 mod forgetful;
 mod load;
+mod raft_cluster;
 mod trust;
 mod up;
+mod workload;
 
 pub use authority::{Authority, certificates};
-pub use clients::{ClientOptions, Clients};
 pub use cut::Cut;
 pub use forgetful::{Crash, Forgetful};
-pub use load::{Expect, Load};
+pub use load::{Expect, Load, soaks};
+pub use raft_cluster::{ClientOptions, Clients};
 pub use trust::Trust;
 pub use up::{Member, Up, condition, signal};
+pub use workload::{AtWork, Workload};

@@ -12,7 +12,7 @@ use super::Member;
 const HEAVY: [&str; 4] = ["tokio", "tonic", "rocksdb", "librocksdb-sys"];
 
 /// Features that make a binary wrong on purpose, for tests.
-const SABOTAGE: [&str; 3] = ["planted-bugs", "unsafe-no-sync", "broken-build"];
+const SABOTAGE: [&str; 1] = ["planted-bugs"];
 
 /// The faults of every crate that the simulator runs, and of every binary that users get.
 pub fn check(root: &Path, members: &[Member]) -> Result<Vec<String>> {

@@ -150,8 +150,8 @@ impl Make {
 
 /// cargo shows its progress itself.
 fn build(workspace: &Metadata) -> Result<()> {
-    let built = tool::cargo_build(workspace.workspace_root.as_std_path())
-        .arg("--bins")
+    let built = tool::cargo(workspace.workspace_root.as_std_path())
+        .args(["build", "--release", "--locked", "--workspace", "--bins"])
         .status()
         .context("cannot run cargo")?;
     ensure!(built.success(), "the build failed: see above");

@@ -1,17 +1,21 @@
 //! `quorate-sim raft` and `quorate-sim operator`: what they are asked, and what they print.
 
+mod hunt;
 mod operator;
 mod raft;
+mod recorded;
 
-use std::fmt::Display;
 use std::num::NonZero;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use quorate_sim::{Bug, Failure, each};
+use quorate_sim::{Bug, Failure};
+
+use hunt::hunt;
 
 pub use operator::Operator;
 pub use raft::Raft;
@@ -40,6 +44,17 @@ pub struct Arguments {
     /// Put a known bug in place and look for it; `all` looks for each in turn (builds with --features planted-bugs).
     #[arg(long)]
     plant: Option<String>,
+    /// Look for each bug with the seed that this file names first, and then among the others (with --plant).
+    #[arg(long, value_name = "FILE", requires = "plant")]
+    recorded: Option<PathBuf>,
+    /// Write down in this file which seed found which bug (with --plant).
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "plant",
+        conflicts_with = "recorded"
+    )]
+    record: Option<PathBuf>,
 }
 
 /// A simulation, as the command needs it.
@@ -95,49 +110,4 @@ pub fn run<S: Simulation>(arguments: &Arguments) -> Result<()> {
 fn broken<S: Simulation, T>(Failure { seed, what }: Failure) -> Result<T> {
     let name = S::NAME;
     bail!("seed {seed}: {what}\nsee it happen: quorate-sim {name} --seed {seed} --trace")
-}
-
-fn hunt<S: Simulation>(
-    arguments: &Arguments,
-    name: &str,
-    seeds: &Range<u64>,
-    threads: usize,
-) -> Result<()> {
-    let known = S::bugs();
-    if known.is_empty() {
-        bail!("this build has no bugs to plant: build it with --features planted-bugs");
-    }
-    let wanted = |bug: &&Bug| name == "all" || bug.name.eq_ignore_ascii_case(name);
-    let bugs: Vec<&Bug> = known.iter().filter(wanted).collect();
-    if bugs.is_empty() {
-        bail!("there is no bug {name}; these are known: all, {known:?}");
-    }
-    if let (Some(seed), [bug]) = (arguments.seed, bugs.as_slice()) {
-        let found = bug.with(|| S::one(seed, arguments.trace)).err();
-        let what: &dyn Display = match &found {
-            Some(failure) => &failure.what,
-            None => &"not found",
-        };
-        println!("{bug:?}: {what}");
-        return Ok(());
-    }
-    let mut missed = Vec::new();
-    for bug in bugs {
-        let run = |seed| bug.with(|| S::one(seed, false)).map(drop);
-        let name = &bug.name;
-        match each(seeds.clone(), threads, &run) {
-            (Some(Failure { seed, what }), tried) => {
-                println!("found {name:<34} in {tried:>5} seeds, by seed {seed}: {what}");
-            }
-            (None, tried) => {
-                println!("MISSED {name} in {tried} seeds");
-                missed.push(name.as_str());
-            }
-        }
-    }
-    if missed.is_empty() {
-        Ok(())
-    } else {
-        bail!("not found: {}", missed.join(", "))
-    }
 }

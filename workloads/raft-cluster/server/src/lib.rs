@@ -2,22 +2,19 @@
 //! ReadIndex from its own state, writes by way of the leader.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod broken;
+mod build;
 mod http;
 mod member;
-#[cfg(feature = "unsafe-no-sync")]
-mod no_sync;
+mod program;
 mod settings;
 mod vitals;
 
-pub use member::run;
+pub use build::Build;
+pub use program::start;
 pub use settings::MemberSettings;
 
 /// The only group of a RaftCluster.
 pub const GROUP: quorate_group_core::GroupId = 1;
 
-/// The version of this build: `QUORATE_BUILD_VERSION` when it was built with that, else the crate's.
-pub const VERSION: &str = match option_env!("QUORATE_BUILD_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
+/// The version of the build that ships.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -21,15 +21,14 @@ use quorate_node::{listen, metrics, telemetry};
 use quorate_raft::Contact;
 use quorate_raft_cluster_core::KeyValue;
 use quorate_rocks::{RocksOptions, RocksStore};
-use quorate_store::Disk;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::broken::{self, Fault};
+use crate::GROUP;
+use crate::build::Build;
 use crate::http::Api;
 use crate::settings::MemberSettings;
 use crate::vitals::MemberVitals;
-use crate::{GROUP, VERSION};
 
 /// The kind of resource that the member belongs to.
 const KIND: &str = "RaftCluster";
@@ -63,20 +62,17 @@ impl Listeners {
 }
 
 /// Runs the member until it is told to stop (`Ok`) or cannot go on.
-pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
+pub async fn run(settings: MemberSettings, build: Build) -> anyhow::Result<()> {
     telemetry::init(settings.log_format, &settings.log_filter)?;
-    if broken::has(Fault::Crashes) {
-        anyhow::bail!("this build is broken on purpose");
-    }
     let stop = on_signal().context("signals cannot be listened to")?;
     let tls = tls::open(settings.tls_dir.as_deref())?;
     let listeners = Listeners::open(&settings).await?;
     let opened = settings.clone();
-    let data = tokio::task::spawn_blocking(move || open_data(&opened)).await??;
-    let registry = metrics::registry(KIND, VERSION)?;
-    tracing::info!(version = VERSION, name = settings.name, cluster = settings.cluster, incarnation = %data.disks.identity.id, "starting");
+    let data = tokio::task::spawn_blocking(move || open_data(&opened, build)).await??;
+    let registry = metrics::registry(KIND, build.version)?;
+    tracing::info!(version = build.version, name = settings.name, cluster = settings.cluster, incarnation = %data.disks.identity.id, "starting");
     let (handle, running) = quorate_group::start(
-        options(&settings, tls.clone()),
+        options(&settings, build, tls.clone()),
         data.disks.clone(),
         Arc::new(KeyValue),
         listeners.peer,
@@ -90,7 +86,7 @@ pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
 
     let heartbeat = Heartbeat::default();
     let health = Health {
-        member: vitals(&settings, tls.clone(), &handle, stop.clone()),
+        member: vitals(&settings, build, tls.clone(), &handle, stop.clone()),
         heartbeat: heartbeat.clone(),
         stalled_after: STALLED_AFTER,
         registry: registry.clone(),
@@ -118,48 +114,37 @@ pub async fn run(settings: MemberSettings) -> anyhow::Result<()> {
 }
 
 /// Blocks.
-fn open_data(settings: &MemberSettings) -> anyhow::Result<Data> {
-    data::open(&settings.data_dir, &settings.cluster, seam, |dir| {
+fn open_data(settings: &MemberSettings, build: Build) -> anyhow::Result<Data> {
+    data::open(&settings.data_dir, &settings.cluster, build.seam, |dir| {
         Ok(Arc::new(RocksStore::open(dir, &RocksOptions::default())?))
     })
 }
 
-#[cfg(not(feature = "unsafe-no-sync"))]
-fn seam(disk: Disk) -> Disk {
-    disk
-}
-
-#[cfg(feature = "unsafe-no-sync")]
-fn seam(disk: Disk) -> Disk {
-    tracing::error!(
-        "THIS BUILD SYNCS NOTHING (feature unsafe-no-sync): a power cut loses acknowledged writes. For tests only."
-    );
-    Arc::new(crate::no_sync::NoSync(disk))
-}
-
 fn vitals(
     settings: &MemberSettings,
+    build: Build,
     tls: Option<Arc<Tls>>,
     handle: &Handle,
     stop: CancellationToken,
 ) -> MemberVitals {
     let about = About {
         kind: KIND,
-        version: VERSION,
+        version: build.version,
         feature_level: FEATURE_LEVEL,
         cluster: settings.cluster.clone(),
         name: settings.name.clone(),
         tls,
     };
-    MemberVitals(GroupVitals {
+    let vitals = GroupVitals {
         about,
         group: GROUP,
         groups: handle.status(),
         stop,
-    })
+    };
+    MemberVitals { vitals, build }
 }
 
-fn options(settings: &MemberSettings, tls: Option<Arc<Tls>>) -> Options {
+fn options(settings: &MemberSettings, build: Build, tls: Option<Arc<Tls>>) -> Options {
     let contact = Contact {
         name: settings.name.clone(),
         address: settings.peer_address.clone(),
@@ -178,7 +163,7 @@ fn options(settings: &MemberSettings, tls: Option<Arc<Tls>>) -> Options {
         ..Config::new(contact, fastrand::u64(..))
     };
     let mut cluster = settings.cluster.clone();
-    if broken::has(Fault::CannotJoin) {
+    if build.is_stranger {
         cluster += "-of-another";
     }
     Options {

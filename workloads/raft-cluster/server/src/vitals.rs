@@ -4,28 +4,27 @@ use quorate_group::GroupVitals;
 use quorate_node::health::Vitals;
 use quorate_wire::MemberStatus;
 
-use crate::broken::{self, Fault};
+use crate::build::Build;
 
 /// The member as the health listener sees it.
-pub struct MemberVitals(pub GroupVitals);
+pub struct MemberVitals {
+    /// As its group has it.
+    pub vitals: GroupVitals,
+    /// Of which build it is.
+    pub build: Build,
+}
 
 impl Vitals for MemberVitals {
     fn status(&self) -> MemberStatus {
-        let mut status = self.0.status();
+        let mut status = self.vitals.status();
         status.ready = self.readiness().is_ok();
-        if cfg!(feature = "unsafe-no-sync") {
-            status.insecure = true;
-            status.reason.get_or_insert_with(|| {
-                "this build (unsafe-no-sync) syncs nothing to disk: a power cut loses acknowledged writes".into()
-            });
-        }
         status
     }
 
     fn readiness(&self) -> Result<(), String> {
-        if broken::has(Fault::NeverReady) {
-            return Err("this build is broken on purpose".into());
+        if let Some(why) = self.build.unready {
+            return Err(why.into());
         }
-        self.0.readiness()
+        self.vitals.readiness()
     }
 }

@@ -7,7 +7,7 @@ use quorate_world::{Up, certificates, condition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cluster::{DEADLINE, KIND, quorate, turn};
+use super::cluster::{DEADLINE, KIND, quorate, turn};
 
 /// A Secret with a new certificate.
 fn secret() -> Result<Value> {

@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use quorate_world::{ClientOptions, Expect, Forgetful, Load, Member, Up};
+use quorate_world::{ClientOptions, Expect, Forgetful, Load, Member, Up, soaks};
 use tempfile::TempDir;
 
 /// The name of the resource's kind on the command line.
 pub const KIND: &str = "raftclusters";
 /// How long anything may take before it counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+/// How long a fault lasts in the soak.
+const LASTS: Duration = Duration::from_secs(10);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// One run of one test.
@@ -209,7 +211,22 @@ impl Cluster {
         self.up.wait_ready(KIND, &self.name, deadline)
     }
 
-    /// One fault in which the group serves on, see [`Load::window`].
+    /// How often a member was started again.
+    pub fn restarts(&self, member: &str) -> Result<i64> {
+        let pod = self.up.get("pods", member)?;
+        let count = &pod["status"]["containerStatuses"][0]["restartCount"];
+        Ok(count.as_i64().unwrap_or(0))
+    }
+
+    /// Waits until clients are served while a fault lasts; in the soak that is ten seconds at least.
+    pub fn wait_served(&self) -> Result<()> {
+        if soaks() {
+            std::thread::sleep(LASTS);
+        }
+        self.load.wait_served()
+    }
+
+    /// One fault in which the group serves on, see [`Load::window`]: `inject` returns when it is over and repaired.
     pub fn window(
         &mut self,
         fault: &str,

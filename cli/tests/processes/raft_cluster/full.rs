@@ -2,22 +2,19 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use quorate_world::{condition, signal};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, DEADLINE, KIND, Spec};
+use super::cluster::{Cluster, DEADLINE, KIND, Spec};
 
 const CAPACITY_BYTES: u64 = 4 << 30;
 /// What a segment of a member's log takes when there is room: the default of quorate_group_core::Config.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// Above the reserve, so that writes are taken; not room for a segment of each of the three members.
 const SHORT_BYTES: u64 = 112 << 20;
-/// Long enough for the killed one to try its start more than once.
-const STAYS_FULL: Duration = Duration::from_secs(5);
 
 /// Status and body of a request to a member, by curl.
 fn curl(arguments: &[&str]) -> Result<(String, String)> {
@@ -66,11 +63,14 @@ fn a_full_disk_refuses_writes_serves_reads_and_loses_nothing() -> Result<()> {
 
         // A member that dies now finds a full disk at its start; the other two elect, and serve reads.
         let old = cluster.leader()?;
+        let restarts = cluster.restarts(&old.name)?;
         signal(old.pid, Signal::KILL)?;
         cluster.up.wait("another leads", DEADLINE, || {
             Ok(cluster.leader()?.name != old.name)
         })?;
-        std::thread::sleep(STAYS_FULL);
+        cluster.up.wait("it tries more than once", DEADLINE, || {
+            Ok(cluster.restarts(&old.name)? >= restarts + 2)
+        })?;
         for member in cluster
             .members()?
             .into_values()

@@ -6,11 +6,13 @@ use anyhow::{Context, Result, ensure};
 use quorate_world::condition;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, DEADLINE, KIND, Spec, variant};
+use super::cluster::{Cluster, DEADLINE, KIND, Spec, variant};
 
 const UPGRADED: Duration = Duration::from_secs(180);
 const NEXT: &str = "quorate.local/raft-cluster:next";
 const BROKEN: &str = "quorate.local/raft-cluster:broken";
+/// So often a broken build ends before it is clear that it does not spread.
+const CRASHES: i64 = 3;
 
 fn versions(cluster: &Cluster) -> Result<Vec<String>> {
     let resource = cluster.up.get(KIND, &cluster.name)?;
@@ -76,14 +78,11 @@ fn an_upgrade_to_a_second_build_and_a_broken_build_reverted() -> Result<()> {
             .wait("one pod has the broken build", DEADLINE, || {
                 Ok(pods_with_image(cluster, BROKEN)? == 1)
             })?;
-        // It crashes again and again meanwhile; nobody else may follow it.
-        for _ in 0..15 {
-            std::thread::sleep(Duration::from_secs(1));
-            ensure!(
-                pods_with_image(cluster, BROKEN)? <= 1,
-                "the broken build spread"
-            );
-        }
+        cluster
+            .up
+            .wait("it crashes again and again", DEADLINE, || {
+                Ok(cluster.restarts("upgrade-2")? >= CRASHES)
+            })?;
         cluster.up.wait("Degraded names the pod", DEADLINE, || {
             let resource = cluster.up.get(KIND, &cluster.name)?;
             let found = condition(&resource, "Degraded");
@@ -92,7 +91,11 @@ fn an_upgrade_to_a_second_build_and_a_broken_build_reverted() -> Result<()> {
                 status == "True" && reason == "UpgradeStopped" && words.contains("upgrade-2");
             ensure!(holds, "Degraded={status} {reason}: {words}");
             Ok(true)
-        })
+        })?;
+        cluster.wait_served()?;
+        let spread = pods_with_image(cluster, BROKEN)?;
+        ensure!(spread == 1, "{spread} pods have the broken build");
+        Ok(())
     })?;
 
     cluster.window("reverted", |cluster| {

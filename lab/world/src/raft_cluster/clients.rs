@@ -148,7 +148,7 @@ impl One {
             all.get(self.rng.usize(..all.len().max(1))).cloned()
         };
         let Some(endpoint) = endpoint else { return };
-        let key = format!("key-{}", self.rng.u64(..self.options.keys));
+        let key = super::key(self.rng.u64(..self.options.keys));
         let (method, action, body) = match self.rng.u8(..20) {
             0..10 => (Method::GET, Action::Read, String::new()),
             10 => (Method::DELETE, Action::Delete, String::new()),

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use quorate_world::Up;
 use rustix::process::Signal;
 
-use crate::cluster::{Cluster, DEADLINE, KIND, Spec, manifest, quorate};
+use super::cluster::{Cluster, DEADLINE, KIND, Spec, manifest, quorate};
 
 /// Of the listeners that every member has.
 const PEER_PORT: u16 = 7071;
@@ -26,7 +25,7 @@ fn members_outlive_a_killed_up_and_are_adopted() -> Result<()> {
             refused.contains("supervis"),
             "without an up it must say that nothing supervises: {refused}"
         );
-        std::thread::sleep(Duration::from_secs(3));
+        cluster.wait_served()?;
         cluster.up.start_again()?;
         cluster.wait_ready(DEADLINE)
     })?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use quorate_world::signal;
 use rustix::process::Signal;
 
-use crate::cluster::{Cluster, KIND, Spec};
+use super::cluster::{Cluster, KIND, Spec};
 
 const SCALED: Duration = Duration::from_secs(120);
 

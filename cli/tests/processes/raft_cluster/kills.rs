@@ -1,41 +1,38 @@
 //! Members killed, stopped and cut off.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use quorate_world::{Cut, signal};
 use rustix::process::Signal;
 
-use crate::cluster::{Cluster, DEADLINE, KIND, Spec};
-
-const STOPPED: Duration = Duration::from_secs(10);
+use super::cluster::{Cluster, DEADLINE, KIND, Spec};
 
 #[test]
 fn the_leader_is_killed_five_times() -> Result<()> {
     let mut cluster = Cluster::start("kills", &Spec::default(), &[])?;
     for n in 1..=5 {
         let leader = cluster.leader()?;
-        cluster.window(&format!("leader killed ({n})"), |_| {
-            signal(leader.pid, Signal::KILL)
+        cluster.window(&format!("leader killed ({n})"), |cluster| {
+            signal(leader.pid, Signal::KILL)?;
+            cluster.wait_restarted(std::slice::from_ref(&leader))?;
+            cluster.wait_ready(DEADLINE)
         })?;
-        cluster.wait_restarted(std::slice::from_ref(&leader))?;
-        cluster.wait_ready(DEADLINE)?;
     }
     cluster.finish()
 }
 
 #[test]
-fn a_follower_then_the_leader_is_stopped_for_ten_seconds() -> Result<()> {
+fn a_follower_then_the_leader_is_stopped_and_goes_on() -> Result<()> {
     let mut cluster = Cluster::start("stops", &Spec::default(), &[])?;
     for who in ["follower", "leader"] {
         let member = match who {
             "leader" => cluster.leader()?,
             _ => cluster.follower()?,
         };
-        cluster.window(&format!("{who} stopped"), |_| {
+        cluster.window(&format!("{who} stopped"), |cluster| {
             signal(member.pid, Signal::STOP)?;
-            std::thread::sleep(STOPPED);
-            signal(member.pid, Signal::CONT)
+            cluster.wait_served()?;
+            signal(member.pid, Signal::CONT)?;
+            cluster.wait_ready(DEADLINE)
         })?;
         let pid = cluster.members()?[&member.name].pid;
         ensure!(
@@ -44,7 +41,6 @@ fn a_follower_then_the_leader_is_stopped_for_ten_seconds() -> Result<()> {
             member.name,
             member.pid
         );
-        cluster.wait_ready(DEADLINE)?;
     }
     cluster.finish()
 }
@@ -64,13 +60,13 @@ fn the_leader_is_cut_off_and_healed() -> Result<()> {
                 .to_owned();
             Ok(!now.is_empty() && now != leader.name)
         })?;
-        std::thread::sleep(STOPPED);
-        cut.heal()
+        cluster.wait_served()?;
+        cut.heal()?;
+        cluster.wait_ready(DEADLINE)
     })?;
     ensure!(
         cluster.members()?[&leader.name].pid == leader.pid,
         "a cut-off member is not restarted"
     );
-    cluster.wait_ready(DEADLINE)?;
     cluster.finish()
 }

@@ -1,0 +1,158 @@
+//! The parts of the soak: what each tests, and the runs of cargo that do so. Each takes 40 minutes at most on two cores.
+
+/// A part.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// What it tests.
+    pub about: &'static str,
+    /// Runs of cargo, one after the other.
+    pub steps: &'static [Step],
+}
+
+/// A run of cargo: what it is to do, and what comes after `--`.
+pub type Step = (&'static [&'static str], &'static [&'static str]);
+
+const SIMULATE: &[&str] = &["run", "--release", "--locked", "--bin", "quorate-sim"];
+const PLANTED: &[&str] = &[
+    "run",
+    "--release",
+    "--locked",
+    "--bin",
+    "quorate-sim",
+    "--features",
+    "quorate-sim/planted-bugs",
+];
+const UNITS: &[&str] = &[
+    "test",
+    "--release",
+    "--locked",
+    "--workspace",
+    "--lib",
+    "--tests",
+];
+const PROCESSES: &[&str] = &[
+    "test",
+    "--release",
+    "--locked",
+    "--workspace",
+    "--test",
+    "processes",
+];
+const KUBERNETES: &[&str] = &[
+    "test",
+    "--release",
+    "--locked",
+    "--workspace",
+    "--test",
+    "kubernetes",
+];
+const BINARIES: Step = (
+    &["build", "--release", "--locked", "--workspace", "--bins"],
+    &[],
+);
+const VARIANTS: Step = (&["xtask", "variants"], &[]);
+
+/// All of them, the cheapest to fail first. A name after `--` is a test's, or begins or ends those of several.
+pub const PARTS: [Part; 8] = [
+    Part {
+        name: "simulations",
+        about: "10,000 seeds per world",
+        steps: &[
+            (SIMULATE, &["raft", "--seeds", "10000"]),
+            (SIMULATE, &["operator", "--seeds", "10000"]),
+        ],
+    },
+    Part {
+        name: "hunts",
+        about: "every planted bug is found, without knowing where",
+        steps: &[
+            (PLANTED, &["raft", "--seeds", "10000", "--plant", "all"]),
+            (PLANTED, &["operator", "--seeds", "40000", "--plant", "all"]),
+        ],
+    },
+    Part {
+        name: "hostile",
+        about: "mutated and random bytes in bulk for whatever reads from a socket or a disk",
+        steps: &[(
+            UNITS,
+            &[
+                "no_bytes_make_it_panic",
+                "hostile_bytes_are_refused",
+                "damaged_commands_are_refused",
+                "any_bytes_are_answered",
+            ],
+        )],
+    },
+    Part {
+        name: "processes",
+        about: "every fault on processes, each for ten seconds and more",
+        steps: &[
+            BINARIES,
+            VARIANTS,
+            (PROCESSES, &["--nocapture", "--test-threads", "1"]),
+        ],
+    },
+    Part {
+        name: "requests",
+        about: "every mutating request of the operator fails once: each n, both faults",
+        steps: &[
+            BINARIES,
+            (
+                KUBERNETES,
+                &[
+                    "--include-ignored",
+                    "--nocapture",
+                    "an_interrupted_operator_ends_in_the_same_state",
+                ],
+            ),
+        ],
+    },
+    Part {
+        name: "kills",
+        about: "the operator killed three times in each of its acts, on three nodes",
+        steps: &[
+            BINARIES,
+            VARIANTS,
+            (
+                KUBERNETES,
+                &[
+                    "--include-ignored",
+                    "--nocapture",
+                    "a_raft_cluster_lives_through_what_a_cluster_does_to_it",
+                ],
+            ),
+        ],
+    },
+    Part {
+        name: "many",
+        about: "200 resources",
+        steps: &[
+            BINARIES,
+            (
+                KUBERNETES,
+                &[
+                    "--include-ignored",
+                    "--nocapture",
+                    "many_clusters_cost_so_much",
+                ],
+            ),
+        ],
+    },
+    Part {
+        name: "runs",
+        about: "a pod deleted and a node lost, ten times each",
+        steps: &[
+            BINARIES,
+            (
+                KUBERNETES,
+                &[
+                    "--include-ignored",
+                    "--nocapture",
+                    "ten_runs_of_a_pods_deletion_and_a_nodes_loss",
+                ],
+            ),
+        ],
+    },
+];
