@@ -102,8 +102,8 @@ impl Tenant for Web {
         wait("no volume is left", || {
             let there = self.0.get(&["persistentvolumes"])?;
             let there = there["items"].as_array().context("items")?.iter();
-            let names = there.filter_map(|volume| volume["metadata"]["name"].as_str());
-            let is_left = names.into_iter().any(|name| volumes.contains(name));
+            let mut names = there.filter_map(|volume| volume["metadata"]["name"].as_str());
+            let is_left = names.any(|name| volumes.contains(name));
             let has_folder = volumes.iter().any(|name| folders.join(name).exists());
             Ok((!is_left && !has_folder).then_some(()))
         })
