@@ -16,7 +16,7 @@ fn get_prints_kubectls_shapes() {
         (Some("PodList"), Some("v1"))
     );
     assert_eq!(list["items"].as_array().unwrap().len(), 3);
-    let pod = host.json(&["pod", "fake-1"]);
+    let pod = host.json(&["pod", "fake-rcl-1"]);
     assert_eq!(
         (pod["kind"].as_str(), pod["apiVersion"].as_str()),
         (Some("Pod"), Some("v1"))
@@ -39,7 +39,7 @@ fn get_prints_kubectls_shapes() {
     assert!(host.refused("get", &["nodes"]).contains("no kind `nodes`"));
     let described = host.ok("describe", &[KIND, "fake"]);
     assert!(
-        described.contains("Spec:") && described.contains("fake-2"),
+        described.contains("Spec:") && described.contains("fake-rcl-2"),
         "{described}"
     );
 }
@@ -85,7 +85,7 @@ fn scale_writes_the_number_and_nothing_that_is_not_allowed() {
     let said = host.refused("scale", &[KIND, "fake", "--replicas", "4"]);
     assert!(said.contains("members must be 1, 3, 5 or 7"), "{said}");
     assert!(
-        host.refused("scale", &["pod", "fake-0", "--replicas", "2"])
+        host.refused("scale", &["pod", "fake-rcl-0", "--replicas", "2"])
             .contains("cannot be scaled")
     );
 }
@@ -108,7 +108,7 @@ fn a_deleted_resource_takes_its_pods_with_it_and_leaves_the_data() {
     assert_eq!(host.json(&["pvc"])["items"].as_array().unwrap().len(), 3);
     assert_eq!(host.starts().len(), 3);
     // Whoever wants the name again can give the data up.
-    host.ok("delete", &["pvc", "data-fake-0"]);
+    host.ok("delete", &["pvc", "data-fake-rcl-0"]);
     host.wait_for("the claim to go", Duration::from_secs(10), |host| {
         (host.json(&["pvc"])["items"].as_array()?.len() == 2).then_some(())
     });
@@ -118,13 +118,13 @@ fn a_deleted_resource_takes_its_pods_with_it_and_leaves_the_data() {
 fn an_object_that_another_hand_changed_keeps_its_owner_and_is_put_back() {
     let mut host = Host::new();
     host.start_three();
-    let before = host.json(&["configmap", "fake-config"]);
+    let before = host.json(&["configmap", "fake-rcl-config"]);
     let file = host.folder.path().join("changed.yaml");
-    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fake-config}\ndata: {a: b}\n";
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fake-rcl-config}\ndata: {a: b}\n";
     std::fs::write(&file, text).unwrap();
     host.ok("apply", &["-f", file.to_str().unwrap()]);
     host.wait_for("the content of before", Duration::from_secs(10), |host| {
-        let now = host.json(&["configmap", "fake-config"]);
+        let now = host.json(&["configmap", "fake-rcl-config"]);
         assert_eq!(
             now["metadata"]["ownerReferences"],
             before["metadata"]["ownerReferences"]
@@ -138,7 +138,7 @@ fn what_belongs_to_another_is_said_in_the_status() {
     let mut host = Host::new();
     let file = host.folder.path().join("foreign.yaml");
     let foreign =
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fake-config}\ndata: {a: b}\n---\n";
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fake-rcl-config}\ndata: {a: b}\n---\n";
     let resource = std::fs::read_to_string(host.manifest(3)).unwrap();
     std::fs::write(&file, foreign.to_owned() + &resource).unwrap();
     let image = host.image("healthy");
@@ -148,7 +148,7 @@ fn what_belongs_to_another_is_said_in_the_status() {
         let resource: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
         let conditions = resource["status"]["conditions"].as_array()?.clone();
         let degraded = conditions.iter().find(|c| c["type"] == "Degraded")?.clone();
-        let words = degraded["message"].as_str()?.contains("fake-config");
+        let words = degraded["message"].as_str()?.contains("fake-rcl-config");
         (degraded["status"] == "True" && words).then_some(())
     });
 }
@@ -159,18 +159,32 @@ fn logs_are_followed_through_a_restart() {
     let members = host.start_three();
     let mut following = host
         .command("logs")
-        .args(["fake-0", "-f"])
+        .args(["fake-rcl-0", "-f"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
-    assert!(lines.next().unwrap().unwrap().starts_with("fake-0 at 127."));
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .unwrap()
+            .starts_with("fake-rcl-0 at 127.")
+    );
     crate::fixture::signal(members[0].1, rustix::process::Signal::KILL);
-    assert!(lines.next().unwrap().unwrap().starts_with("fake-0 at 127."));
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .unwrap()
+            .starts_with("fake-rcl-0 at 127.")
+    );
     following.kill().unwrap();
     following.wait().unwrap();
     assert_eq!(
-        host.ok("logs", &["fake-0", "--tail", "1"]).lines().count(),
+        host.ok("logs", &["fake-rcl-0", "--tail", "1"])
+            .lines()
+            .count(),
         1
     );
 }

@@ -17,7 +17,7 @@ fn without_an_up_every_command_says_that_nothing_supervises() {
         ("apply", &["-f", file]),
         ("scale", &[KIND, "fake", "--members", "5"]),
         ("delete", &[KIND, "fake"]),
-        ("logs", &["fake-0"]),
+        ("logs", &["fake-rcl-0"]),
     ] {
         let said = host.refused(command, arguments);
         assert!(

@@ -144,7 +144,7 @@ fn who_ends_at_its_start_is_tried_again_ever_more_seldom() {
     assert_eq!(container["state"]["waiting"]["reason"], "CrashLoopBackOff");
     assert_eq!(container["lastState"]["terminated"]["exitCode"], 3);
     assert!(host.ok("get", &["pods"]).contains("CrashLoopBackOff"));
-    assert!(host.ok("logs", &["fake-0"]).contains("told to crash"));
+    assert!(host.ok("logs", &["fake-rcl-0"]).contains("told to crash"));
     // Half a second of rest, then one, now two.
     assert!(
         container["state"]["waiting"]["message"]

@@ -35,15 +35,15 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A Secret of this name in the namespace `default`, with a new certificate for the members and clients of a
-    /// resource, and the authorities that its holder is to trust.
+    /// A Secret of this name in the namespace `default`, with a new certificate for the members of this StatefulSet
+    /// and for their clients, and the authorities that its holder is to trust.
     ///
     /// # Errors
     /// When a name is none that a certificate can have.
-    pub fn secret(&self, secret: &str, resource: &str, trusted: &[&Self]) -> Result<Value> {
+    pub fn secret(&self, secret: &str, set: &str, trusted: &[&Self]) -> Result<Value> {
         let names = vec![
-            format!("*.{resource}-peers.default.svc.cluster.local"),
-            format!("{resource}-client.default.svc"),
+            format!("*.{set}-peers.default.svc.cluster.local"),
+            format!("{set}-client.default.svc"),
         ];
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(names)?.signed_by(&key, &self.0)?;
@@ -59,6 +59,6 @@ impl Authority {
 ///
 /// # Errors
 /// When a name is none that a certificate can have.
-pub fn certificates(secret: &str, resource: &str) -> Result<Value> {
-    OF_PROCESS.secret(secret, resource, &[&OF_PROCESS])
+pub fn certificates(secret: &str, set: &str) -> Result<Value> {
+    OF_PROCESS.secret(secret, set, &[&OF_PROCESS])
 }

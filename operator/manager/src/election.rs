@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::lease::{DEADLINE, PERIOD, Step, Watch, released};
+use crate::lease::{Step, Term, Watch, released};
 
 /// The lease's name.
 pub(crate) const NAME: &str = "quorate-operator";
@@ -16,16 +16,18 @@ pub(crate) const NAME: &str = "quorate-operator";
 pub(crate) struct Election {
     leases: Api<Lease>,
     me: String,
+    term: Term,
     watch: Watch,
     begun: (Timestamp, Instant),
 }
 
 impl Election {
-    pub fn new(client: Client, namespace: &str, me: &str) -> Self {
+    pub fn new(client: Client, namespace: &str, me: &str, term: Term) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
             me: me.to_owned(),
-            watch: Watch::default(),
+            term,
+            watch: Watch::new(term),
             begun: (Timestamp::now(), Instant::now()),
         }
     }
@@ -42,18 +44,19 @@ impl Election {
                 }
                 Err(error) => tracing::warn!(%error, lease = NAME, "cannot look at the lease"),
             }
-            sleep(PERIOD).await;
+            sleep(self.term.period()).await;
         }
     }
 
     /// Renews the lease until it is lost, or could not be renewed for too long.
     pub async fn hold(&mut self, alive: &watch::Sender<Option<Instant>>) {
+        let (period, deadline) = (self.term.period(), self.term.deadline());
         let mut renewed = Instant::now();
         loop {
             // Not one moment beyond the deadline: whoever is next may begin soon after.
-            let next = |after: Instant| (after + PERIOD).min(renewed + DEADLINE);
+            let next = |after: Instant| (after + period).min(renewed + deadline);
             sleep_until(next(Instant::now())).await;
-            if renewed.elapsed() >= DEADLINE {
+            if renewed.elapsed() >= deadline {
                 return;
             }
             match timeout_at(next(Instant::now()), self.turn(true)).await {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
-/// A look at the lease comes every two seconds: without one for this long the process is wedged, or has no API server.
+/// A look at the lease comes every 15 s at the longest: without one for this long the process is wedged, or has no API server.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the listener tells.

@@ -10,12 +10,48 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-/// How long a lease holds after it was renewed last.
-pub(crate) const DURATION: Duration = Duration::from_secs(8);
-/// Whoever could not renew for this long stops working: well before another may begin.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
-/// Time between two looks.
-pub(crate) const PERIOD: Duration = Duration::from_secs(2);
+/// How long a lease holds after it was renewed last; the other times follow from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Term {
+    seconds: u8,
+}
+
+impl Term {
+    pub fn of(seconds: u8) -> Self {
+        Self { seconds }
+    }
+
+    fn duration(self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+
+    /// Whoever could not renew for this long stops working: well before another may begin.
+    pub fn deadline(self) -> Duration {
+        self.duration() * 5 / 8
+    }
+
+    /// Time between two looks.
+    pub fn period(self) -> Duration {
+        self.duration() / 4
+    }
+
+    fn spec(
+        self,
+        me: &str,
+        acquired: Timestamp,
+        renewed: Timestamp,
+        transitions: i32,
+    ) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(me.to_owned()),
+            lease_duration_seconds: Some(self.seconds.into()),
+            acquire_time: Some(MicroTime(acquired)),
+            renew_time: Some(MicroTime(renewed)),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }
+    }
+}
 
 /// What to do about the lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +65,9 @@ pub(crate) enum Step {
 }
 
 /// What one operator has seen of the lease.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Watch {
+    term: Term,
     seen: Option<Seen>,
 }
 
@@ -54,6 +91,10 @@ impl Seen {
 }
 
 impl Watch {
+    pub fn new(term: Term) -> Self {
+        Self { term, seen: None }
+    }
+
     /// What to do now that the lease is so. `works`: whether this operator is at work by it.
     pub fn step(&mut self, lease: Option<&Lease>, me: &str, works: bool, now: Timestamp) -> Step {
         let Some(lease) = lease else {
@@ -62,7 +103,7 @@ impl Watch {
             return if held && !works {
                 Step::Wait
             } else {
-                Step::Create(spec(me, now, now, 0))
+                Step::Create(self.term.spec(me, now, now, 0))
             };
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
@@ -78,11 +119,11 @@ impl Watch {
         let transitions = held.lease_transitions.unwrap_or(0);
         let step = if seen.holder == me {
             let since = held.acquire_time.map_or(now, |time| time.0);
-            Step::Replace(spec(me, since, now, transitions))
+            Step::Replace(self.term.spec(me, since, now, transitions))
         } else if seen.holds(now) {
             Step::Wait
         } else {
-            Step::Replace(spec(me, now, now, transitions + 1))
+            Step::Replace(self.term.spec(me, now, now, transitions + 1))
         };
         self.seen = Some(seen);
         step
@@ -95,17 +136,6 @@ pub(crate) fn released(lease: &LeaseSpec) -> LeaseSpec {
         holder_identity: Some(String::new()),
         lease_duration_seconds: Some(1),
         ..lease.clone()
-    }
-}
-
-fn spec(me: &str, acquired: Timestamp, renewed: Timestamp, transitions: i32) -> LeaseSpec {
-    LeaseSpec {
-        holder_identity: Some(me.to_owned()),
-        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-        acquire_time: Some(MicroTime(acquired)),
-        renew_time: Some(MicroTime(renewed)),
-        lease_transitions: Some(transitions),
-        ..LeaseSpec::default()
     }
 }
 
@@ -142,6 +172,10 @@ mod tests {
         }
     }
 
+    fn watch() -> Watch {
+        Watch::new(Term::of(8))
+    }
+
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millisecond(millis).unwrap()
     }
@@ -157,8 +191,17 @@ mod tests {
     }
 
     #[test]
+    fn a_holder_looks_twice_before_it_stops_and_stops_before_another_may_begin() {
+        for seconds in 1..=u8::MAX {
+            let term = Term::of(seconds);
+            assert!(2 * term.period() <= term.deadline(), "{term:?}");
+            assert!(term.deadline() < term.duration(), "{term:?}");
+        }
+    }
+
+    #[test]
     fn one_holds_it_while_it_renews() {
-        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        let (mut server, mut a, mut b) = (Server::default(), watch(), watch());
         for second in 0..60 {
             assert!(turn(&mut server, &mut a, "a", second * 1000));
             assert!(!turn(&mut server, &mut b, "b", second * 1000 + 500));
@@ -168,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_paused_holder_is_succeeded_after_the_duration_and_then_waits() {
-        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        let (mut server, mut a, mut b) = (Server::default(), watch(), watch());
         turn(&mut server, &mut a, "a", 0);
         let mut taken = None;
         for now in (0..20_000).step_by(1000) {
@@ -177,10 +220,6 @@ mod tests {
             }
         }
         assert_eq!(taken, Some(8000), "not before the duration has passed");
-        assert!(
-            DEADLINE < DURATION,
-            "the holder stops before another may begin"
-        );
         assert!(!turn(&mut server, &mut a, "a", 20_000));
         assert_eq!(server.holder(), "b");
         let spec = server.0.unwrap().spec.unwrap();
@@ -189,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_ahead_takes_nothing_from_a_holder_that_renews() {
-        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        let (mut server, mut a, mut b) = (Server::default(), watch(), watch());
         for second in 0..30 {
             turn(&mut server, &mut a, "a", second * 1000);
             assert!(!turn(&mut server, &mut b, "b", 86_400_000 + second * 1000));
@@ -198,7 +237,7 @@ mod tests {
 
     #[test]
     fn two_that_see_the_same_write_once() {
-        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        let (mut server, mut a, mut b) = (Server::default(), watch(), watch());
         let first = |watch: &mut Watch, me| watch.step(None, me, false, at(0));
         let (x, y) = (first(&mut a, "a"), first(&mut b, "b"));
         assert!(server.write(None, &x));
@@ -208,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_is_deleted_stays_with_whoever_works_by_it() {
-        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        let (mut server, mut a, mut b) = (Server::default(), watch(), watch());
         turn(&mut server, &mut a, "a", 0);
         turn(&mut server, &mut b, "b", 500);
         server.0 = None;
@@ -219,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_deleted_lease_is_held_for_its_duration_also_by_whoever_stopped_working() {
-        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        let (mut server, mut a, mut b) = (Server::default(), watch(), watch());
         turn(&mut server, &mut a, "a", 0);
         turn(&mut server, &mut a, "a", 2000);
         turn(&mut server, &mut b, "b", 2500);
@@ -232,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_released_lease_is_taken_at_once() {
-        let (mut server, mut a, mut b) = (Server::default(), Watch::default(), Watch::default());
+        let (mut server, mut a, mut b) = (Server::default(), watch(), watch());
         turn(&mut server, &mut a, "a", 0);
         turn(&mut server, &mut b, "b", 1);
         let held = server.0.clone().unwrap();

@@ -26,6 +26,7 @@ use crate::election::Election;
 use crate::events::Reporter;
 use crate::health::Health;
 use crate::host::{KubeHost, Surroundings};
+use crate::lease::Term;
 use crate::members::Status;
 use crate::metrics::Metrics;
 use crate::requests::Counted;
@@ -105,7 +106,8 @@ async fn lead(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (namespace, me) = (&settings.lease_namespace, &settings.identity);
-    let mut election = Election::new(client.clone(), namespace, me);
+    let term = Term::of(settings.lease_seconds);
+    let mut election = Election::new(client.clone(), namespace, me, term);
     loop {
         tracing::info!(%namespace, identity = %me, "waiting for the lease");
         tokio::select! {

@@ -60,6 +60,11 @@ pub struct Settings {
     )]
     pub lease_namespace: String,
 
+    /// How long the lease holds after its holder was last seen: then another operator takes over; each of them asks the API
+    /// server four times in that time
+    #[arg(long, env = "QUORATE_LEASE_SECONDS", value_name = "SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=60))]
+    pub lease_seconds: u8,
+
     /// This operator's name in the lease: no two may have the same (a pod's name serves)
     #[arg(long, env = "QUORATE_IDENTITY", value_name = "NAME")]
     pub identity: String,

@@ -11,9 +11,12 @@ use super::build::Binaries;
 use super::place::{Place, write};
 use super::process;
 
-/// Replaces a part of Kubernetes by a program of one's own.
+/// What is otherwise than it comes.
 #[derive(Debug, Default, clap::Args, Serialize, Deserialize)]
-pub struct Replacements {
+pub struct Options {
+    /// How long nothing may be heard of a node until Kubernetes takes it for lost.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u8).range(4..=120))]
+    pub node_grace: u8,
     /// A CNI plugin in place of `bridge`: it gets the pods' range from the same IPAM and no other option.
     #[arg(long, value_name = "PROGRAM")]
     pub cni: Option<PathBuf>,
@@ -25,8 +28,8 @@ pub struct Replacements {
     pub scheduler: Option<PathBuf>,
 }
 
-impl Replacements {
-    /// Finds the programs, and keeps their paths for [`Replacements::kept`].
+impl Options {
+    /// Finds the programs, and keeps their paths for [`Options::kept`].
     pub fn keep(&self, place: &Place) -> Result<Self> {
         let found = |program: &Option<PathBuf>| -> Result<Option<PathBuf>> {
             let path = program.as_ref().map(|path| {
@@ -36,6 +39,7 @@ impl Replacements {
             path.transpose()
         };
         let all = Self {
+            node_grace: self.node_grace,
             cni: found(&self.cni)?,
             service_proxy: found(&self.service_proxy)?,
             scheduler: found(&self.scheduler)?,
@@ -53,7 +57,7 @@ impl Replacements {
     }
 
     fn file(place: &Place) -> PathBuf {
-        place.state().join("replaced.json")
+        place.state().join("options.json")
     }
 }
 
@@ -74,15 +78,15 @@ pub fn start_api(place: &Place, binaries: &Binaries) -> Result<()> {
 }
 
 /// Starts what works through the API server.
-pub fn start_rest(place: &Place, binaries: &Binaries, replaced: &Replacements) -> Result<()> {
+pub fn start_rest(place: &Place, binaries: &Binaries, options: &Options) -> Result<()> {
     let manager = binaries.path("kube-controller-manager")?;
     process::start(
         place,
         "controller-manager",
         &manager,
-        &controller_manager(place),
+        &controller_manager(place, options.node_grace),
     )?;
-    match &replaced.scheduler {
+    match &options.scheduler {
         Some(program) => {
             let arguments = [format!(
                 "--kubeconfig={}",
@@ -171,7 +175,7 @@ fn audit_policy() -> serde_json::Value {
     })
 }
 
-fn controller_manager(place: &Place) -> Vec<String> {
+fn controller_manager(place: &Place, node_grace: u8) -> Vec<String> {
     let certificates = place.certificates();
     let file = |name: &str| certificates.join(name).display().to_string();
     let mut arguments = secured(place, "controller-manager");
@@ -185,9 +189,8 @@ fn controller_manager(place: &Place) -> Vec<String> {
         format!("--cluster-signing-cert-file={}", file("ca.crt")),
         format!("--cluster-signing-key-file={}", file("ca.key")),
         "--allocate-node-cidrs=false".into(),
-        "--node-monitor-period=2s".into(),
-        // Half of the default: tests wait for it.
-        "--node-monitor-grace-period=20s".into(),
+        "--node-monitor-period=1s".into(),
+        format!("--node-monitor-grace-period={node_grace}s"),
         // The default of 20 a second would be all that a test of hundreds of pods sees.
         "--kube-api-qps=200".into(),
         "--kube-api-burst=400".into(),

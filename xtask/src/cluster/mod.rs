@@ -22,7 +22,7 @@ use clap::Subcommand;
 
 use addresses::Node;
 use build::Binaries;
-use control::Replacements;
+use control::Options;
 use place::Place;
 
 use crate::say::say;
@@ -35,7 +35,7 @@ pub enum Cluster {
     #[command(
         after_help = "Examples:\n  cargo xtask cluster up\n  cargo xtask cluster up --scheduler target/release/my-scheduler"
     )]
-    Up(Replacements),
+    Up(Options),
     /// Builds what is missing, and no more: `up` then takes seconds.
     #[command(after_help = "Example:\n  cargo xtask cluster build")]
     Build,
@@ -87,7 +87,7 @@ impl Cluster {
         as_root()?;
         let _lock = place.lock()?;
         match self {
-            Self::Up(replaced) => up(root, &place, replaced),
+            Self::Up(options) => up(root, &place, options),
             Self::Down => down(&place),
             Self::Cut(of) => running(&place).and_then(|()| network::plug(of.node, false)),
             Self::Heal(of) => heal(&place, of.node),
@@ -120,7 +120,7 @@ impl Running {
     }
 }
 
-fn up(root: &Path, place: &Place, replaced: &Replacements) -> Result<()> {
+fn up(root: &Path, place: &Place, options: &Options) -> Result<()> {
     tools()?;
     let binaries = Binaries::build(root, place)?;
     if place.state().exists() || !process::running(place)?.is_empty() {
@@ -129,8 +129,8 @@ fn up(root: &Path, place: &Place, replaced: &Replacements) -> Result<()> {
         );
     }
     let begun = Instant::now();
-    let replaced = replaced.keep(place)?;
-    start(place, &binaries, &replaced).with_context(|| {
+    let options = options.keep(place)?;
+    start(place, &binaries, &options).with_context(|| {
         let logs = place.state().join("logs");
         format!(
             "the cluster did not start: see {}, then `cargo xtask cluster down`",
@@ -149,14 +149,14 @@ fn up(root: &Path, place: &Place, replaced: &Replacements) -> Result<()> {
     ))
 }
 
-fn start(place: &Place, binaries: &Binaries, replaced: &Replacements) -> Result<()> {
+fn start(place: &Place, binaries: &Binaries, options: &Options) -> Result<()> {
     certificates::write_all(place)?;
     network::lay()?;
     control::start_api(place, binaries)?;
     node::write_pause(place, binaries)?;
     let mut runtimes = Vec::new();
     for node in Node::ALL {
-        runtimes.push((node, node::start_runtime(place, node, replaced)?));
+        runtimes.push((node, node::start_runtime(place, node, options)?));
     }
     for node in Node::ALL {
         node::load_pause(place, node)?;
@@ -167,9 +167,9 @@ fn start(place: &Place, binaries: &Binaries, replaced: &Replacements) -> Result<
     })?;
     say("the API server is ready")?;
     kubectl.apply(&volumes::objects())?;
-    control::start_rest(place, binaries, replaced)?;
+    control::start_rest(place, binaries, options)?;
     for (node, runtime) in runtimes {
-        node::start_rest(place, node, runtime, binaries, replaced)?;
+        node::start_rest(place, node, runtime, binaries, options)?;
     }
     process::wait("the nodes", 60, || {
         Ok(kubectl.ready_nodes()? == Node::ALL.len())
@@ -218,7 +218,7 @@ fn kill(place: &Place, node: Node) -> Result<()> {
 
 fn restore(root: &Path, place: &Place, node: Node) -> Result<()> {
     running(place)?;
-    let replaced = Replacements::kept(place)?;
+    let options = Options::kept(place)?;
     let binaries = Binaries::found(root, place)?
         .context("its binaries have gone: `cluster down`, then `up`")?;
     ensure!(
@@ -231,9 +231,9 @@ fn restore(root: &Path, place: &Place, node: Node) -> Result<()> {
     node::forget(place, node)?;
     network::forget_pods(node)?;
     network::plug(node, true)?;
-    let runtime = node::start_runtime(place, node, &replaced)?;
+    let runtime = node::start_runtime(place, node, &options)?;
     node::load_pause(place, node)?;
-    node::start_rest(place, node, runtime, &binaries, &replaced)
+    node::start_rest(place, node, runtime, &binaries, &options)
 }
 
 fn as_root() -> Result<()> {

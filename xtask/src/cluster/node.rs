@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::addresses::{HOST, Node};
 use super::build::Binaries;
 use super::cgroups;
-use super::control::Replacements;
+use super::control::Options;
 use super::network;
 use super::place::{Place, write};
 use super::process;
@@ -34,14 +34,14 @@ exec "$@"
 "#;
 
 /// Starts a node's containerd, in a mount namespace of its own; the others enter the same by its process.
-pub fn start_runtime(place: &Place, node: Node, replaced: &Replacements) -> Result<Pid> {
+pub fn start_runtime(place: &Place, node: Node, options: &Options) -> Result<Pid> {
     let folder = place.node(node);
     for name in ["run", "lib", "log"] {
         std::fs::create_dir_all(folder.join(name))?;
     }
     cgroups::make(node)?;
-    plugins(&folder, replaced)?;
-    let plugin = plugin_name(replaced)?;
+    plugins(&folder, options)?;
+    let plugin = plugin_name(options)?;
     write(
         &folder.join("cni/10-pods.conflist"),
         cni(node, plugin).to_string(),
@@ -111,11 +111,14 @@ pub fn start_rest(
     node: Node,
     runtime: Pid,
     binaries: &Binaries,
-    replaced: &Replacements,
+    options: &Options,
 ) -> Result<()> {
     let folder = place.node(node);
     let config = folder.join("kubelet.json");
-    write(&config, kubelet(place, node).to_string())?;
+    write(
+        &config,
+        kubelet(place, node, options.node_grace).to_string(),
+    )?;
     write(&folder.join("resolv.conf"), "")?;
     let net = format!("--net={}", network::namespace(node).display());
     let mount = format!("--mount=/proc/{}/ns/mnt", runtime.as_raw_nonzero());
@@ -138,12 +141,12 @@ pub fn start_rest(
     start(place, node, "kubelet", &line.map(String::as_str))?;
 
     let kubeconfig = format!("--kubeconfig={}", place.kubeconfig("proxy").display());
-    let own = match &replaced.service_proxy {
+    let own = match &options.service_proxy {
         Some(program) => program.display().to_string(),
         None => binaries.path("kube-proxy")?.display().to_string(),
     };
     let mut line = vec![net.as_str(), &mount, &own, &kubeconfig, &name];
-    if replaced.service_proxy.is_none() {
+    if options.service_proxy.is_none() {
         // The limits of connection tracking belong to the host.
         let ours = [
             "--proxy-mode=iptables",
@@ -187,7 +190,7 @@ pub fn forget(place: &Place, node: Node) -> Result<()> {
 }
 
 /// A folder with Debian's plugins and the replaced one: containerd looks into one only.
-fn plugins(folder: &Path, replaced: &Replacements) -> Result<()> {
+fn plugins(folder: &Path, options: &Options) -> Result<()> {
     let bin = folder.join("cni-bin");
     if bin.exists() {
         return Ok(());
@@ -197,8 +200,8 @@ fn plugins(folder: &Path, replaced: &Replacements) -> Result<()> {
         let entry = entry?;
         std::os::unix::fs::symlink(entry.path(), bin.join(entry.file_name()))?;
     }
-    if let Some(program) = &replaced.cni {
-        let link = bin.join(plugin_name(replaced)?);
+    if let Some(program) = &options.cni {
+        let link = bin.join(plugin_name(options)?);
         if link.exists() {
             std::fs::remove_file(&link)?;
         }
@@ -207,8 +210,8 @@ fn plugins(folder: &Path, replaced: &Replacements) -> Result<()> {
     Ok(())
 }
 
-fn plugin_name(replaced: &Replacements) -> Result<&str> {
-    let Some(program) = &replaced.cni else {
+fn plugin_name(options: &Options) -> Result<&str> {
+    let Some(program) = &options.cni else {
         return Ok("bridge");
     };
     let name = program.file_name().and_then(|name| name.to_str());
@@ -254,7 +257,7 @@ fn containerd(folder: &Path) -> String {
     )
 }
 
-fn kubelet(place: &Place, node: Node) -> Value {
+fn kubelet(place: &Place, node: Node, node_grace: u8) -> Value {
     let file = |name: String| place.certificates().join(name);
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -272,8 +275,11 @@ fn kubelet(place: &Place, node: Node) -> Value {
         "resolvConf": place.node(node).join("resolv.conf"),
         "failSwapOn": false,
         "healthzPort": 0,
-        // A sixth of the default: so long it takes until a pod's files follow its Secret, and tests wait for it.
-        "syncFrequency": "10s",
+        // So that its lease is renewed four times in the grace: kubelet does that four times in this duration.
+        "nodeLeaseDurationSeconds": node_grace,
+        "nodeStatusUpdateFrequency": format!("{}s", node_grace / 4),
+        // A fifteenth of the default: so long it takes until a pod's files follow its Secret, and tests wait for it.
+        "syncFrequency": "4s",
         // The disk is the whole machine's: its filling is nothing that a node could mend.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {
@@ -291,11 +297,11 @@ mod tests {
 
     #[test]
     fn a_plugin_of_ones_own_gets_the_range_and_nothing_of_the_bridge() {
-        let replaced = Replacements {
+        let options = Options {
             cni: Some("/x/quorate-cni".into()),
-            ..Replacements::default()
+            ..Options::default()
         };
-        let plugin = plugin_name(&replaced).unwrap();
+        let plugin = plugin_name(&options).unwrap();
         let config = cni(Node::ALL[1], plugin);
         let pods = &config["plugins"][0];
         assert_eq!(pods["type"], "quorate-cni");

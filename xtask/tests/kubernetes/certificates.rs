@@ -1,6 +1,5 @@
 //! Members that trust one another, the operator and the clients by a Secret, which is replaced while they serve.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -13,11 +12,15 @@ use crate::demo::Demo;
 const SECRET: &str = "certificates";
 
 /// Old and new authority are both trusted while certificates change hands; then the old one is no more.
-pub fn an_authority_is_replaced_under_load(cluster: &Cluster, folder: &Path) -> Result<()> {
+pub fn an_authority_is_replaced_under_load(cluster: &Cluster) -> Result<()> {
+    // Where the lab's Secret belongs.
+    let cluster = &cluster.within("default");
+    let folder = tempfile::tempdir()?;
     let [old, new] = ["old", "new"].map(Authority::new);
     let (old, new) = (old?, new?);
-    let of = |signer: &Authority, trusted: &[&Authority]| signer.secret(SECRET, "secure", trusted);
-    cluster.apply(folder, &of(&old, &[&old])?)?;
+    let of =
+        |signer: &Authority, trusted: &[&Authority]| signer.secret(SECRET, "secure-rcl", trusted);
+    cluster.apply(&of(&old, &[&old])?)?;
     let resource = json!({
         "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster", "metadata": { "name": "secure" },
         "spec": {
@@ -25,19 +28,19 @@ pub fn an_authority_is_replaced_under_load(cluster: &Cluster, folder: &Path) -> 
             "storage": { "retention": { "whenScaled": "Delete", "whenDeleted": "Delete" } },
         },
     });
-    cluster.apply(folder, &resource)?;
+    cluster.apply(&resource)?;
     let secure = Demo {
-        cluster,
+        cluster: cluster.clone(),
         name: "secure",
     };
     secure.wait_ready()?;
     ensure!(secure.resource()?["status"]["insecure"] == false);
 
-    let authorities = folder.join("ca.crt");
+    let authorities = folder.path().join("ca.crt");
     std::fs::write(&authorities, old.pem() + &new.pem())?;
     let trust = Trust {
         authorities,
-        name: "secure-client.default.svc".into(),
+        name: "secure-rcl-client.default.svc".into(),
     };
     let options = ClientOptions {
         trust: Some(trust),
@@ -51,20 +54,21 @@ pub fn an_authority_is_replaced_under_load(cluster: &Cluster, folder: &Path) -> 
             of(&new, &[&old, &new])?,
             of(&new, &[&new])?,
         ] {
-            every_member_shows_what_is_new(&secure, folder, &secret)?;
+            every_member_shows_what_is_new(&secure, &secret)?;
         }
         Ok(())
     })?;
     ensure!(secure.members()? == before, "no container was restarted");
     load.finish(&secure.endpoints()?)?;
-    it_takes_its_claims_along(&secure)
+    it_takes_its_claims_along(&secure)?;
+    cluster.kubectl(&["delete", "secret", SECRET]).map(drop)
 }
 
 /// Replaces the Secret, and waits until its certificate is on every listener for clients.
-fn every_member_shows_what_is_new(secure: &Demo<'_>, folder: &Path, secret: &Value) -> Result<()> {
+fn every_member_shows_what_is_new(secure: &Demo, secret: &Value) -> Result<()> {
     let certificate = secret["stringData"]["tls.crt"].as_str();
     let certificate = certificate.context("a certificate")?.trim();
-    secure.cluster.apply(folder, secret)?;
+    secure.cluster.apply(secret)?;
     wait("every member shows the new certificate", || {
         for endpoint in secure.endpoints()? {
             let mut curl = Command::new("curl");
@@ -78,7 +82,7 @@ fn every_member_shows_what_is_new(secure: &Demo<'_>, folder: &Path, secret: &Val
 }
 
 /// Its policy deletes claims.
-fn it_takes_its_claims_along(secure: &Demo<'_>) -> Result<()> {
+fn it_takes_its_claims_along(secure: &Demo) -> Result<()> {
     secure.scale(1)?;
     secure.wait_ready()?;
     let claims = ["pvc", "-l", "app.kubernetes.io/instance=secure"];

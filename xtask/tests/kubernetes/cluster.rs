@@ -1,18 +1,24 @@
 //! The cluster of `cargo xtask cluster`, and kubectl on it.
 
 use std::fs::File;
+use std::io::Write;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use http::Method;
 use serde_json::Value;
+
+use crate::objects::{self, Objects};
 
 /// Against hangs; what is waited for takes a fraction of it.
 const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Short enough that nobody waits for it, and four times what a kubelet on a busy machine needs.
+const NODE_GRACE: &str = "8";
 
 /// How an image gets into the nodes of a cluster that is not ours: a command, which gets an archive.
 const LOAD: &str = "QUORATE_LOAD";
@@ -93,21 +99,27 @@ pub fn load_image(arguments: &[&str]) -> Result<()> {
     run(shell).map(drop)
 }
 
-/// How our own clients reach the cluster that this file names.
-pub async fn config(kubeconfig: &Path) -> Result<Config> {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let options = KubeConfigOptions::default();
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
-}
-
-/// The running cluster; taken down when it is dropped, unless it is not ours.
+/// kubectl in a namespace of the running cluster.
+#[derive(Clone)]
 pub struct Cluster {
     pub kubeconfig: PathBuf,
     kubectl: PathBuf,
-    namespace: &'static str,
+    pub namespace: String,
+    objects: Objects,
 }
 
-impl Drop for Cluster {
+/// A cluster that is taken down when this is dropped, unless it is not ours.
+pub struct Running(Cluster);
+
+impl Deref for Running {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.0
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         if foreign().is_some() {
             return;
@@ -118,46 +130,27 @@ impl Drop for Cluster {
     }
 }
 
-impl Cluster {
-    /// Starts one, or takes the one that KUBECONFIG names; kubectl works in this namespace.
-    pub fn up(namespace: &'static str) -> Result<Self> {
-        if foreign().is_none() {
-            return Self::up_with(namespace, &[]);
-        }
-        let kubeconfig = std::env::var_os("KUBECONFIG");
-        let kubeconfig = kubeconfig.with_context(|| format!("{LOAD} is set, KUBECONFIG is not"))?;
-        let it = Self {
-            kubeconfig: kubeconfig.into(),
-            kubectl: "kubectl".into(),
-            namespace,
+impl Running {
+    /// Starts one, or takes the one that KUBECONFIG names, with nothing of ours on it.
+    pub fn up() -> Result<Self> {
+        let it = match foreign() {
+            None => Self::start()?,
+            Some(_) => {
+                let kubeconfig = std::env::var_os("KUBECONFIG");
+                let kubeconfig =
+                    kubeconfig.with_context(|| format!("{LOAD} is set, KUBECONFIG is not"))?;
+                Self(Cluster::at(kubeconfig.into(), "kubectl".into())?)
+            }
         };
         // Before anything is put there: all of it is taken away in the end.
         let kinds = it.kubectl(&["api-resources", "-o", "name"])?;
         let has_quorate = kinds.contains("raftclusters.quorate.dev");
         ensure!(!has_quorate, "that cluster has RaftClusters: take another");
-        let labels = &it.get(&["namespace", namespace])?["metadata"]["labels"];
-        let is_judged = labels.get("pod-security.kubernetes.io/enforce").is_some();
-        ensure!(
-            !is_judged,
-            "namespace {namespace} enforces a profile: take another cluster"
-        );
         Ok(it)
     }
 
-    /// Starts one for simulated pods: nobody places pods, nothing runs on its nodes, and the CRDs are there.
-    pub fn without_nodes() -> Result<Self> {
-        let it = Self::up_with("default", &["--scheduler", "/bin/true"])?;
-        for node in ["node1", "node2", "node3"] {
-            run(cluster(&["kill", node]))?;
-        }
-        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
-        it.kubectl(&["apply", "--server-side", "-f", crds])?;
-        it.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
-        Ok(it)
-    }
-
-    fn up_with(namespace: &'static str, arguments: &[&str]) -> Result<Self> {
-        let said = run(cluster(&[&["up"], arguments].concat()))?;
+    fn start() -> Result<Self> {
+        let said = run(cluster(&["up", "--node-grace", NODE_GRACE]))?;
         let value = |before: &str, after: &str| -> Result<PathBuf> {
             let line = said.lines().find_map(|line| line.strip_prefix(before));
             let value = line.and_then(|line| line.strip_suffix(after));
@@ -166,11 +159,42 @@ impl Cluster {
                 .into())
         };
         println!("{said}");
+        let kubectl = value("export PATH=", ":$PATH")?.join("kubectl");
+        Ok(Self(Cluster::at(
+            value("export KUBECONFIG=", "")?,
+            kubectl,
+        )?))
+    }
+}
+
+impl Cluster {
+    fn at(kubeconfig: PathBuf, kubectl: PathBuf) -> Result<Self> {
         Ok(Self {
-            kubeconfig: value("export KUBECONFIG=", "")?,
-            kubectl: value("export PATH=", ":$PATH")?.join("kubectl"),
-            namespace,
+            objects: Objects::new(&kubeconfig)?,
+            kubeconfig,
+            kubectl,
+            namespace: "default".into(),
         })
+    }
+
+    pub fn within(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// A namespace of a scenario's own, in which pods have no more rights than they need.
+    pub fn make(&self, namespace: &str) -> Result<Self> {
+        self.kubectl(&["create", "namespace", namespace])?;
+        let restricted = "pod-security.kubernetes.io/enforce=restricted";
+        self.kubectl(&["label", "namespace", namespace, restricted])?;
+        let made = self.within(namespace);
+        // Pods are refused before it is there.
+        wait(&format!("the service account of {namespace}"), || {
+            made.get(&["serviceaccount", "default"]).map(Some)
+        })?;
+        Ok(made)
     }
 
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
@@ -178,24 +202,52 @@ impl Cluster {
     }
 
     pub fn get(&self, what: &[&str]) -> Result<Value> {
-        let text = self.kubectl(&[&["get", "-o", "json"], what].concat())?;
-        Ok(serde_json::from_str(&text)?)
+        self.objects.get(&self.namespace, what)
     }
 
-    pub fn apply(&self, folder: &Path, objects: &Value) -> Result<()> {
-        let file = folder.join("objects.json");
-        std::fs::write(&file, objects.to_string())?;
-        self.kubectl(&["apply", "-f", file.to_str().context("a path in UTF-8")?])?;
+    /// What there is of these kinds with this label.
+    pub fn items(&self, kinds: &[&str], selector: &str) -> Result<Value> {
+        self.objects.items(&self.namespace, kinds, selector)
+    }
+
+    pub fn apply(&self, objects: &Value) -> Result<()> {
+        self.apply_text(&objects.to_string())
+    }
+
+    /// Of a file, or of what was made of one.
+    pub fn apply_text(&self, objects: &str) -> Result<()> {
+        let mut command = self.command(&["apply", "-f", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn()?;
+        let mut input = child.stdin.take().context("its input")?;
+        input.write_all(objects.as_bytes())?;
+        drop(input);
+        ensure!(child.wait()?.success(), "not applied: {objects}");
         Ok(())
     }
 
-    /// Why kubectl does not do this; empty when it does.
-    pub fn refusal(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.command(arguments).output()?;
-        Ok(match output.status.success() {
-            true => String::new(),
-            false => String::from_utf8(output.stderr)?,
-        })
+    /// What the API server has against this object of a kind, made or put in the place of the one of this name; none when
+    /// it takes it.
+    pub fn refusal(
+        &self,
+        kind: &str,
+        instead_of: Option<&str>,
+        dry: bool,
+        object: &Value,
+    ) -> Result<Option<String>> {
+        let mut path = objects::path(&self.namespace, kind)?;
+        let method = match instead_of {
+            Some(name) => {
+                path += &format!("/{name}");
+                Method::PUT
+            }
+            None => Method::POST,
+        };
+        path += "?fieldValidation=Strict";
+        if dry {
+            path += "&dryRun=All";
+        }
+        self.objects.refusal(method, &path, object)
     }
 
     /// kubectl that runs on, all that it says in this file.
@@ -210,7 +262,7 @@ impl Cluster {
         let mut command = Command::new(&self.kubectl);
         command
             .env("KUBECONFIG", &self.kubeconfig)
-            .args(["-n", self.namespace])
+            .args(["-n", &self.namespace])
             .args(arguments);
         command
     }
@@ -220,12 +272,25 @@ impl Cluster {
         self.kubeconfig.parent().context("a folder")
     }
 
+    pub fn audit_log(&self) -> Result<PathBuf> {
+        Ok(self.state()?.join("audit.log"))
+    }
+
+    /// Waits until the kubelet, or the controller of nodes in its place, says so of a pod.
+    pub fn wait_pod(&self, pod: &str, ready: &str) -> Result<()> {
+        self.wait_condition("pod", pod, ready)
+    }
+
     pub fn wait_node(&self, node: &str, ready: &str) -> Result<()> {
-        wait(&format!("{node} is Ready={ready}"), || {
-            let object = self.get(&["node", node])?;
-            let mut conditions = object["status"]["conditions"].as_array().into_iter();
+        self.wait_condition("node", node, ready)
+    }
+
+    fn wait_condition(&self, kind: &str, name: &str, ready: &str) -> Result<()> {
+        wait(&format!("{name} is Ready={ready}"), || {
+            let object = self.get(&[kind, name])?;
+            let conditions = object["status"]["conditions"].as_array();
             let found = conditions
-                .by_ref()
+                .into_iter()
                 .flatten()
                 .any(|condition| condition["type"] == "Ready" && condition["status"] == ready);
             Ok(found.then_some(()))

@@ -12,28 +12,16 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, run, skipped, wait};
+use crate::install::SYSTEM;
+use crate::pods::{Member, pods, process};
 
-const SYSTEM: [&str; 2] = ["-n", "quorate-system"];
-
-/// The example.
-pub struct Demo<'a> {
-    pub cluster: &'a Cluster,
+/// A RaftCluster.
+pub struct Demo {
+    pub cluster: Cluster,
     pub name: &'static str,
 }
 
-/// A member as its resource's status has it, with its pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    pub pod: String,
-    pub uid: String,
-    pub node: String,
-    pub address: String,
-    /// Of the container, once there is one.
-    pub container: String,
-    pub image: String,
-}
-
-impl Demo<'_> {
+impl Demo {
     pub fn resource(&self) -> Result<Value> {
         self.cluster.get(&["raftcluster", self.name])
     }
@@ -60,18 +48,6 @@ impl Demo<'_> {
         })
     }
 
-    /// Waits until the kubelet, or the controller of nodes in its place, says so of a pod.
-    pub fn wait_pod_ready(&self, pod: &str, ready: bool) -> Result<()> {
-        let status = if ready { "True" } else { "False" };
-        wait(&format!("{pod} is Ready={status}"), || {
-            let pod = self.cluster.get(&["pod", pod])?;
-            let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-            let found =
-                conditions.any(|found| found["type"] == "Ready" && found["status"] == status);
-            Ok(found.then_some(()))
-        })
-    }
-
     pub fn endpoints(&self) -> Result<Vec<String>> {
         let resource = self.resource()?;
         let urls = resource["status"]["endpoints"]["client"].as_array();
@@ -80,10 +56,11 @@ impl Demo<'_> {
     }
 
     /// Lets clients loose on it: three times as many as the members need, since those that went to a member that is cut
-    /// off wait.
+    /// off wait; and each seldom, since the cluster has the same two cores.
     pub fn load(&self) -> Result<Load> {
         let options = ClientOptions {
             clients: 24,
+            rest: Duration::from_millis(20),
             ..ClientOptions::default()
         };
         Load::start(self.name, self.endpoints()?, options)
@@ -125,6 +102,11 @@ impl Demo<'_> {
         })
     }
 
+    /// What its StatefulSet is called.
+    pub fn set(&self) -> String {
+        format!("{}-rcl", self.name)
+    }
+
     /// The label of its objects.
     pub fn selector(&self) -> String {
         format!("app.kubernetes.io/instance={}", self.name)
@@ -132,21 +114,7 @@ impl Demo<'_> {
 
     /// By the pod's name.
     pub fn members(&self) -> Result<BTreeMap<String, Member>> {
-        let pods = self.cluster.get(&["pods", "-l", &self.selector()])?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let pods = pods["items"].as_array().context("items")?.iter();
-        let member = |pod: &Value| Member {
-            pod: text(&pod["metadata"]["name"]),
-            uid: text(&pod["metadata"]["uid"]),
-            node: text(&pod["spec"]["nodeName"]),
-            address: text(&pod["status"]["podIP"]),
-            container: text(&pod["status"]["containerStatuses"][0]["containerID"]),
-            image: text(&pod["spec"]["containers"][0]["image"]),
-        };
-        Ok(pods
-            .map(member)
-            .map(|member| (member.pod.clone(), member))
-            .collect())
+        pods(&self.cluster, &self.selector())
     }
 
     /// The members' identities, by the pod's name.
@@ -180,28 +148,9 @@ impl Demo<'_> {
     }
 }
 
-/// The process of a container, by how its pod names the program and by a variable of its own.
-pub fn process(program: &str, variable: &str) -> Result<Option<i32>> {
-    let (program, variable) = (format!("{program}\0"), format!("{variable}\0"));
-    for entry in std::fs::read_dir("/proc")? {
-        let folder = entry?.path();
-        let Ok(command) = std::fs::read(folder.join("cmdline")) else {
-            continue;
-        };
-        let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
-        let is_it = command.starts_with(program.as_bytes())
-            && String::from_utf8_lossy(&environment).contains(&variable);
-        if is_it {
-            let pid = folder.file_name().and_then(|name| name.to_str());
-            return Ok(Some(pid.context("a number")?.parse()?));
-        }
-    }
-    Ok(None)
-}
-
 /// The pod of the operator that leads.
 pub fn lease_holder(cluster: &Cluster) -> Result<String> {
-    let lease = cluster.get(&[&SYSTEM[..], &["lease", "quorate-operator"]].concat())?;
+    let lease = cluster.within(SYSTEM).get(&["lease", "quorate-operator"])?;
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
     ensure!(!holder.is_empty(), "nobody leads");
     Ok(holder.to_owned())
@@ -228,20 +177,20 @@ pub fn metrics(cluster: &Cluster, operator: &str) -> Result<String> {
     cluster.kubectl(&["get", "--raw", &path, "--request-timeout=3s"])
 }
 
-/// Kills whichever operator leads, three times, each while something is left to do. Its pod goes too: kubelet waits longer
-/// each time before it starts the same container again, and another pod's at once.
-pub fn kill_operators(demo: &Demo<'_>) -> Result<()> {
+/// Kills whichever operator leads, so many times, each while something is left to do. Its pod goes too: kubelet waits
+/// longer each time before it starts the same container again, and another pod's at once.
+pub fn kill_operators(demo: &Demo, times: usize) -> Result<()> {
     if skipped("the operator is killed") {
         return Ok(());
     }
-    for _ in 0..3 {
+    for _ in 0..times {
         wait("something is left to do", || {
             let resource = demo.resource()?;
             let ready = condition(&resource, "Ready");
             Ok(ready.is_none_or(|ready| ready.0 != "True").then_some(()))
         })?;
         // Last: a pod that is being deleted may have started the same operator again, and not for long.
-        let (pod, pid) = leading_operator(demo.cluster)?;
+        let (pod, pid) = leading_operator(&demo.cluster)?;
         signal(pid, Signal::KILL)?;
         wait_ended(pid)?;
         let gone = [
@@ -252,7 +201,7 @@ pub fn kill_operators(demo: &Demo<'_>) -> Result<()> {
             "--force",
             "--ignore-not-found",
         ];
-        demo.cluster.kubectl(&[&SYSTEM[..], &gone].concat())?;
+        demo.cluster.within(SYSTEM).kubectl(&gone)?;
     }
     Ok(())
 }

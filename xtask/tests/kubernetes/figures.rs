@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cluster::{Cluster, run, skipped, turn, xtask};
-use crate::demo::Demo;
-use crate::install::{definitions_are_installed, path, the_operator_is_installed};
-use crate::losses::{a_node_is_killed_and_restored, the_leader_is_deleted};
+use crate::cluster::{Running, run, skipped, turn, xtask};
+use crate::install::{Tier, definitions_are_installed, the_operator_is_installed};
+use crate::raft_cluster::RaftCluster;
+use crate::tenants::a_node_is_killed_and_restored;
 
 const RUNS: usize = 10;
 
@@ -20,25 +20,19 @@ fn ten_runs_of_a_pods_deletion_and_a_nodes_loss() -> Result<()> {
     if skipped("nodes are killed") {
         return Ok(());
     }
-    let cluster = Cluster::up("default")?;
+    let cluster = Running::up()?;
     definitions_are_installed(&cluster)?;
-    the_operator_is_installed(&cluster)?;
-    let demo = Demo {
-        cluster: &cluster,
-        name: "demo",
-    };
-    cluster.kubectl(&["apply", "-f", &path("examples/raft-cluster.yaml")])?;
-    demo.wait_ready()?;
-    let load = demo.load()?;
+    the_operator_is_installed(&cluster, Tier::Soak)?;
+    let example = RaftCluster::begin(&cluster)?;
     let mut deleted = Vec::new();
     for _ in 0..RUNS {
-        deleted.push(the_leader_is_deleted(&demo, &load)?);
+        deleted.push(example.the_leader_is_deleted()?);
     }
     let mut lost = Vec::new();
     for _ in 0..RUNS {
-        lost.push(a_node_is_killed_and_restored(&demo, &load)?);
+        lost.push(a_node_is_killed_and_restored(&[&example])?);
     }
-    load.finish(&demo.endpoints()?)?;
+    let demo = example.judge()?;
     // On the cluster and beside it, with the same machine to share.
     let endpoints = demo.endpoints()?.join(",");
     let bench = "bench raft-cluster --seconds 5 --clients 1,100 --failovers 0";

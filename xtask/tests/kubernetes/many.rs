@@ -14,9 +14,11 @@ use quorate_world::condition;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, config, skipped, turn};
+use crate::cluster::{Cluster, Running, skipped, turn};
 use crate::demo::curl;
-use crate::simulated::Kubelet;
+use crate::install::definitions_are_installed;
+use crate::objects::config;
+use crate::simulated::{CLASS, Kubelet, SCHEDULER};
 
 #[path = "../../src/bench/usage.rs"]
 mod usage;
@@ -34,16 +36,17 @@ const LISTEN: &str = "127.77.0.1:8080";
 #[ignore = "a measurement: by name"]
 fn many_clusters_cost_so_much() -> Result<()> {
     let _turn = turn();
-    if skipped("the nodes are stopped, and pods simulated") {
+    if skipped("nodes and pods are simulated") {
         return Ok(());
     }
-    let cluster = Cluster::without_nodes()?;
+    let cluster = Running::up()?;
+    definitions_are_installed(&cluster)?;
     tokio::runtime::Runtime::new()?.block_on(measure(&cluster))
 }
 
 async fn measure(cluster: &Cluster) -> Result<()> {
     let client = Client::try_from(config(&cluster.kubeconfig).await?)?;
-    let _kubelet = Kubelet::start(&client);
+    let _kubelet = Kubelet::start(&client).await?;
     let operator = Operator::start(&cluster.kubeconfig)?;
     let kind = GroupVersionKind::gvk("quorate.dev", "v1alpha1", "RaftCluster");
     let resources = Api::namespaced_with(client, "default", &ApiResource::from_gvk(&kind));
@@ -150,7 +153,10 @@ async fn make(resources: &Api<DynamicObject>, count: usize) -> Result<()> {
         let resource = serde_json::from_value(json!({
             "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster",
             "metadata": { "name": format!("demo-{number}") },
-            "spec": { "members": 3, "storage": { "storageClassName": "simulated" } },
+            "spec": {
+                "members": 3, "storage": { "storageClassName": CLASS },
+                "podOverrides": { "spec": { "schedulerName": SCHEDULER } },
+            },
         }))?;
         resources.create(&PostParams::default(), &resource).await?;
     }

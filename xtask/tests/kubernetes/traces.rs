@@ -15,9 +15,10 @@ use quorate_model::{Change, Rules, is_terminating, ordinal, revision_of, sync};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, config, turn};
+use crate::cluster::Cluster;
+use crate::objects::config;
 
-const NAMESPACE: &str = "default";
+const NAMESPACE: &str = "traces";
 /// How long both may take to be the same, and then stay so.
 const DEADLINE: Duration = Duration::from_secs(60);
 const STAYS: Duration = Duration::from_secs(1);
@@ -74,12 +75,10 @@ struct Objects {
     claims: BTreeMap<String, PersistentVolumeClaim>,
 }
 
-#[test]
-fn the_model_and_the_controller_come_to_the_same() -> Result<()> {
+pub fn the_model_and_the_controller_come_to_the_same(cluster: &Cluster) -> Result<()> {
     let traces: Vec<Trace> = serde_saphyr::from_str(include_str!("traces.yaml"))?;
     ensure!(traces.len() >= 30, "only {} traces", traces.len());
-    let _turn = turn();
-    let cluster = Cluster::up(NAMESPACE)?;
+    cluster.kubectl(&["create", "namespace", NAMESPACE])?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let client = Client::try_from(config(&cluster.kubeconfig).await?)?;
         let begun = Instant::now();
@@ -96,8 +95,11 @@ fn the_model_and_the_controller_come_to_the_same() -> Result<()> {
             replayed?;
         }
         println!("{count} traces in {:.1} s", begun.elapsed().as_secs_f64());
-        Ok(())
-    })
+        anyhow::Ok(())
+    })?;
+    cluster
+        .kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])
+        .map(drop)
 }
 
 async fn replay(client: &Client, name: &str, trace: &Trace) -> Result<()> {

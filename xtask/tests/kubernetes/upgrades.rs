@@ -10,8 +10,9 @@ use quorate_world::Load;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::cluster;
+use crate::cluster::{self, Cluster};
 use crate::demo::{Demo, kill_operators};
+use crate::install::Tier;
 
 const NEXT: &str = "quorate.local/quorate:next";
 
@@ -25,6 +26,7 @@ struct Bad {
     why: &'static str,
 }
 
+/// The first two are found at once, the others after as long as a new pod may take.
 const BAD: [Bad; 4] = [
     Bad {
         image: "quorate.local/missing:1",
@@ -60,7 +62,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(demo: &Demo<'_>) -> Result<Self> {
+    fn start(demo: &Demo) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let seen = folder.path().join("seen");
         let selector = demo.selector();
@@ -90,12 +92,33 @@ impl Drop for Watch {
     }
 }
 
-pub fn it_is_upgraded_while_operators_are_killed(demo: &Demo<'_>, load: &Load) -> Result<()> {
+/// On a resource of its own, so that others can be worked on meanwhile.
+pub fn images_are_replaced(cluster: &Cluster, tier: Tier) -> Result<()> {
     load_image(NEXT, "next", None)?;
+    let retention = json!({ "whenScaled": "Delete", "whenDeleted": "Delete" });
+    cluster.apply(&json!({
+        "apiVersion": "quorate.dev/v1alpha1", "kind": "RaftCluster", "metadata": { "name": "rolled" },
+        "spec": { "members": 3, "storage": { "retention": retention } },
+    }))?;
+    let rolled = Demo {
+        cluster: cluster.clone(),
+        name: "rolled",
+    };
+    rolled.wait_ready()?;
+    let load = rolled.load()?;
+    it_is_upgraded_while_operators_are_killed(&rolled, &load, tier)?;
+    bad_images_stop_at_one(&rolled, &load, tier)?;
+    load.finish(&rolled.endpoints()?)?;
+    cluster
+        .kubectl(&["delete", "raftcluster", rolled.name])
+        .map(drop)
+}
+
+fn it_is_upgraded_while_operators_are_killed(demo: &Demo, load: &Load, tier: Tier) -> Result<()> {
     let begun = Instant::now();
-    demo.window(load, "upgraded, the operator killed three times", || {
+    demo.window(load, "upgraded, operators killed", || {
         demo.patch(&json!({ "image": NEXT, "version": "0.2.0" }))?;
-        kill_operators(demo)?;
+        kill_operators(demo, tier.kills())?;
         demo.wait_ready()?;
         println!("upgraded in {:.1} s", begun.elapsed().as_secs_f64());
         Ok(())
@@ -104,36 +127,43 @@ pub fn it_is_upgraded_while_operators_are_killed(demo: &Demo<'_>, load: &Load) -
     Ok(())
 }
 
-/// Each stops at one member, which comes back when the image is taken back.
-pub fn bad_images_stop_at_one(demo: &Demo<'_>, load: &Load) -> Result<()> {
-    for bad in BAD {
-        if let Some(fault) = bad.fault {
-            load_image(bad.image, "broken", Some(fault))?;
-        }
-        let fault = format!("{} and back", bad.image);
-        let watch = Watch::start(demo)?;
-        demo.window(load, &fault, || {
-            demo.patch(&json!({ "image": bad.image, "version": bad.version }))?;
-            if bad.fault == Some("crashes") {
-                kill_operators(demo)?;
-            }
-            println!("{}", demo.wait_degraded("UpgradeStopped", bad.why)?);
-            let table = demo.cluster.kubectl(&["get", "raftcluster", demo.name])?;
-            ensure!(table.contains("UpgradeStopped"), "{table}");
-            let told = "--field-selector=reason=UpgradeStopped";
-            let events = demo.cluster.kubectl(&["get", "events", told])?;
-            ensure!(events.contains("the upgrade stopped at"), "{events}");
-            ensure!(watch.of_image(bad.image)?.len() == 1);
-            demo.patch(&json!({ "image": NEXT, "version": "0.2.0" }))?;
-            demo.wait_ready()
-        })?;
-        let good = watch.of_image(NEXT)?;
-        for member in demo.members()?.values() {
-            ensure!(good.contains(&member.uid), "not seen: {member:?}");
-        }
-        let ran = watch.of_image(bad.image)?;
-        ensure!(ran.len() == 1, "{ran:?} had {}", bad.image);
+fn bad_images_stop_at_one(demo: &Demo, load: &Load, tier: Tier) -> Result<()> {
+    let bad = match tier {
+        Tier::Fast => &BAD[..2],
+        Tier::Soak => &BAD,
+    };
+    bad.iter()
+        .try_for_each(|bad| a_bad_image_stops_at_one(demo, load, bad, tier))
+}
+
+/// It stops at one member, which comes back when the image is taken back.
+fn a_bad_image_stops_at_one(demo: &Demo, load: &Load, bad: &Bad, tier: Tier) -> Result<()> {
+    if let Some(fault) = bad.fault {
+        load_image(bad.image, "broken", Some(fault))?;
     }
+    let fault = format!("{} and back", bad.image);
+    let watch = Watch::start(demo)?;
+    demo.window(load, &fault, || {
+        demo.patch(&json!({ "image": bad.image, "version": bad.version }))?;
+        if bad.fault == Some("crashes") {
+            kill_operators(demo, tier.kills())?;
+        }
+        println!("{}", demo.wait_degraded("UpgradeStopped", bad.why)?);
+        let table = demo.cluster.kubectl(&["get", "raftcluster", demo.name])?;
+        ensure!(table.contains("UpgradeStopped"), "{table}");
+        let told = "--field-selector=reason=UpgradeStopped";
+        let events = demo.cluster.kubectl(&["get", "events", told])?;
+        ensure!(events.contains("the upgrade stopped at"), "{events}");
+        ensure!(watch.of_image(bad.image)?.len() == 1);
+        demo.patch(&json!({ "image": NEXT, "version": "0.2.0" }))?;
+        demo.wait_ready()
+    })?;
+    let good = watch.of_image(NEXT)?;
+    for member in demo.members()?.values() {
+        ensure!(good.contains(&member.uid), "not seen: {member:?}");
+    }
+    let ran = watch.of_image(bad.image)?;
+    ensure!(ran.len() == 1, "{ran:?} had {}", bad.image);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Volumes that grow under a running group.
+//! Volumes that grow under a running group, or are lost.
 
 use std::collections::BTreeMap;
 
@@ -8,44 +8,43 @@ use serde_json::{Value, json};
 
 use crate::cluster::wait;
 use crate::demo::{Demo, kill_operators};
+use crate::install::Tier;
 
 /// The cluster's default.
 const CLASS: &str = "quorate";
 
 /// Where the class does not expand, the API server's own words are told. Where it does: claims first, then the
-/// StatefulSet, around pods that notice nothing; with whichever operator works killed three times.
-pub fn volumes_grow(demo: &Demo<'_>, load: &Load) -> Result<()> {
+/// StatefulSet, around pods that notice nothing; with whichever operator works killed.
+pub fn volumes_grow(demo: &Demo, load: &Load, tier: Tier) -> Result<()> {
     let before = demo.members()?;
-    let set = demo.cluster.get(&["statefulset", demo.name])?;
-    demo.window(
-        load,
-        "volumes grown, the operator killed three times",
-        || {
-            expand(demo, false)?;
-            demo.patch(&json!({ "storage": { "size": "12Gi" } }))?;
-            println!("{}", demo.wait_degraded("RequestDenied", "data-demo-0")?);
-            let table = demo.cluster.kubectl(&["get", "raftcluster", demo.name])?;
-            ensure!(table.contains("RequestDenied"), "{table}");
-            expand(demo, true)?;
-            kill_operators(demo)?;
-            wait("the StatefulSet was made anew at the size", || {
-                let now = demo.cluster.get(&["statefulset", demo.name])?;
-                let template = &now["spec"]["volumeClaimTemplates"][0]["spec"];
-                ensure!(
-                    template["resources"]["requests"]["storage"] == "12Gi",
-                    "{template}"
-                );
-                Ok((now["metadata"]["uid"] != set["metadata"]["uid"]).then_some(()))
-            })?;
-            demo.wait_ready()
-        },
-    )?;
+    let first = before.keys().next().context("a member")?.clone();
+    let set = demo.cluster.get(&["statefulset", &demo.set()])?;
+    demo.window(load, "volumes grown, operators killed", || {
+        expand(demo, false)?;
+        demo.patch(&json!({ "storage": { "size": "12Gi" } }))?;
+        println!(
+            "{}",
+            demo.wait_degraded("RequestDenied", &claim_of(&first))?
+        );
+        let table = demo.cluster.kubectl(&["get", "raftcluster", demo.name])?;
+        ensure!(table.contains("RequestDenied"), "{table}");
+        expand(demo, true)?;
+        kill_operators(demo, tier.kills())?;
+        wait("the StatefulSet was made anew at the size", || {
+            let now = demo.cluster.get(&["statefulset", &demo.set()])?;
+            let template = &now["spec"]["volumeClaimTemplates"][0]["spec"];
+            ensure!(
+                template["resources"]["requests"]["storage"] == "12Gi",
+                "{template}"
+            );
+            Ok((now["metadata"]["uid"] != set["metadata"]["uid"]).then_some(()))
+        })?;
+        demo.wait_ready()
+    })?;
     let sizes = sizes(demo)?;
-    let grown = before.keys().all(|pod| {
-        sizes
-            .get(&format!("data-{pod}"))
-            .is_some_and(|size| size == "12Gi")
-    });
+    let grown = before
+        .keys()
+        .all(|pod| sizes.get(&claim_of(pod)).is_some_and(|size| size == "12Gi"));
     ensure!(grown, "{sizes:?}");
     let after = demo.members()?;
     ensure!(before == after, "pods were touched: {before:?} {after:?}");
@@ -62,14 +61,14 @@ pub fn volumes_grow(demo: &Demo<'_>, load: &Load) -> Result<()> {
 }
 
 /// Says whether volumes of the default class can grow.
-fn expand(demo: &Demo<'_>, allows: bool) -> Result<()> {
+fn expand(demo: &Demo, allows: bool) -> Result<()> {
     let patch = json!({ "allowVolumeExpansion": allows }).to_string();
     let patched = ["patch", "storageclass", CLASS, "--type=merge", "-p", &patch];
     demo.cluster.kubectl(&patched).map(drop)
 }
 
 /// How large the claims' volumes are.
-fn sizes(demo: &Demo<'_>) -> Result<BTreeMap<String, String>> {
+fn sizes(demo: &Demo) -> Result<BTreeMap<String, String>> {
     let claims = demo.cluster.get(&["pvc", "-l", &demo.selector()])?;
     let claims = claims["items"].as_array().context("items")?.iter();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -81,4 +80,40 @@ fn sizes(demo: &Demo<'_>) -> Result<BTreeMap<String, String>> {
             )
         })
         .collect())
+}
+
+/// The claim and its volume are gone: the member comes back as another one.
+pub fn a_volume_is_lost_while_operators_are_killed(
+    demo: &Demo,
+    load: &Load,
+    tier: Tier,
+) -> Result<()> {
+    let leader = demo.leader()?;
+    let before = demo.identities()?;
+    let victim = before
+        .keys()
+        .find(|name| **name != leader)
+        .context("a follower")?;
+    let fault = "a follower's volume lost, operators killed";
+    demo.window(load, fault, || {
+        let claim = claim_of(victim);
+        demo.cluster
+            .kubectl(&["delete", "pvc", &claim, "--wait=false"])?;
+        demo.cluster
+            .kubectl(&["delete", "pod", victim, "--wait=false"])?;
+        kill_operators(demo, tier.kills())?;
+        wait("another identity", || {
+            let now = demo.identities()?;
+            Ok(now
+                .get(victim)
+                .is_some_and(|id| !id.is_empty() && *id != before[victim])
+                .then_some(()))
+        })?;
+        demo.wait_ready()
+    })?;
+    Ok(())
+}
+
+fn claim_of(pod: &str) -> String {
+    format!("data-{pod}")
 }

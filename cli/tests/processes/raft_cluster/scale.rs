@@ -34,7 +34,11 @@ fn identities(cluster: &Cluster) -> Result<BTreeMap<String, String>> {
 
 /// The StatefulSet is made anew around processes that notice nothing.
 fn grow(cluster: &mut Cluster, size: &'static str) -> Result<()> {
-    let set = |cluster: &Cluster| cluster.up.get("statefulsets", &cluster.name);
+    let set = |cluster: &Cluster| {
+        cluster
+            .up
+            .get("statefulsets", &format!("{}-rcl", cluster.name))
+    };
     let (before, members) = (set(cluster)?, cluster.members()?);
     cluster.window("volumes grown", |cluster| {
         let size = Some(size);

@@ -11,7 +11,7 @@ use super::cluster::{DEADLINE, KIND, quorate, turn};
 
 /// A Secret with a new certificate.
 fn secret() -> Result<Value> {
-    certificates("certificates", "secure")
+    certificates("certificates", "secure-rcl")
 }
 
 struct Secured {

@@ -81,14 +81,14 @@ fn an_upgrade_to_a_second_build_and_a_broken_build_reverted() -> Result<()> {
         cluster
             .up
             .wait("it crashes again and again", DEADLINE, || {
-                Ok(cluster.restarts("upgrade-2")? >= CRASHES)
+                Ok(cluster.restarts("upgrade-rcl-2")? >= CRASHES)
             })?;
         cluster.up.wait("Degraded names the pod", DEADLINE, || {
             let resource = cluster.up.get(KIND, &cluster.name)?;
             let found = condition(&resource, "Degraded");
             let (status, reason, words) = found.context("Degraded is not observed")?;
             let holds =
-                status == "True" && reason == "UpgradeStopped" && words.contains("upgrade-2");
+                status == "True" && reason == "UpgradeStopped" && words.contains("upgrade-rcl-2");
             ensure!(holds, "Degraded={status} {reason}: {words}");
             Ok(true)
         })?;

@@ -216,7 +216,6 @@ pub const SESSION_LIFETIMES_MS: std::ops::RangeInclusive<u64> = limits::SESSION_
 /// What a key and encoding add to a request's body, at most.
 const COMMAND_OVERHEAD_BYTES: usize = 64 << 10;
 
-
 #[cfg(test)]
 mod tests {
     use quorate_node::config::{Loaded, Program, load_from};

@@ -15,30 +15,34 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
-use kube::api::{PostParams, PropagationPolicy};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::{Api, Client};
 use quorate_world::condition;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::audit::mutations_by_agent;
-use crate::cluster::{Cluster, config, skipped, turn};
-use crate::simulated::Kubelet;
+use crate::audit::{Writes, mutations_by_agent};
+use crate::cluster::{Cluster, skipped};
+use crate::objects::config;
+use crate::simulated::{CLASS, Kubelet, SCHEDULER};
 
 use fault::{Fault, Plan};
 use operator::{Operator, Start};
 use view::{View, difference, view};
 
 const NAME: &str = "demo";
+/// What the operators call themselves begins so.
+const AGENT: &str = "interrupted";
 /// Lives that are lived at the same time.
 const LANES: usize = 6;
 /// Against hangs; the longest operation takes a fraction of it.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// Longer than anything waits that is still under way.
-const SETTLES: Duration = Duration::from_secs(6);
+/// So long nothing is written once nothing is under way: a StatefulSet's controller counts pods two seconds after they are
+/// ready, and nothing waits longer.
+const QUIET: Duration = Duration::from_secs(3);
 /// So many end in one operation at most: the one that is to, and those that a busy machine keeps from their lease.
 const OPERATORS: usize = 4;
 /// No operation takes so many requests.
@@ -61,24 +65,51 @@ const OPERATIONS: [Operation; 5] = [
     Operation::Deletion,
 ];
 
-/// What each operation has come to when nothing is hit.
+/// What each operation has come to where nothing was hit.
 type Expected = BTreeMap<Operation, View>;
 
 /// The first n that an operation did not reach.
-type Reached = Arc<Mutex<BTreeMap<(Fault, Operation), usize>>>;
+type Reached = Arc<Mutex<BTreeMap<Operation, usize>>>;
 
-#[test]
-fn an_interrupted_operator_ends_in_the_same_state() -> Result<()> {
-    let _turn = turn();
-    if skipped(
-        "every request of the operator fails once: the nodes are stopped, and pods simulated",
-    ) {
+/// Which request is hit in each operation of a life, and what becomes of it: none in the undisturbed one.
+type Hit = Option<(Fault, usize)>;
+
+/// The lives of one series, each of which hits a later request than the one before.
+struct Series {
+    name: String,
+    hits: Box<dyn Fn(usize) -> (Fault, usize) + Send>,
+}
+
+/// Every third request, from one that is drawn, by the one fault and the other in turn.
+pub fn requests_that_are_drawn_are_hit(cluster: &Cluster) -> Result<()> {
+    let (first, fault) = (fastrand::usize(1..=3), fastrand::usize(0..2));
+    let drawn = Series {
+        name: format!("every third request from {first}"),
+        hits: Box::new(move |life| {
+            let faults = [Fault::Exit, Fault::Unanswered];
+            (faults[(life + fault) % 2], first + 3 * life)
+        }),
+    };
+    hit(cluster, vec![drawn])
+}
+
+/// Every request, by both faults.
+pub fn every_request_is_hit(cluster: &Cluster) -> Result<()> {
+    let by = |fault: Fault| Series {
+        name: format!("{fault:?}"),
+        hits: Box::new(move |life| (fault, life + 1)),
+    };
+    hit(cluster, [Fault::Exit, Fault::Unanswered].map(by).into())
+}
+
+fn hit(cluster: &Cluster, series: Vec<Series>) -> Result<()> {
+    if skipped("requests of the operator fail: nodes and pods are simulated") {
         return Ok(());
     }
-    let cluster = Cluster::without_nodes()?;
     let folder = tempfile::tempdir()?;
-    let counted = tokio::runtime::Runtime::new()?.block_on(all(&cluster, folder.path()))?;
-    let logged = mutations_by_agent(&cluster)?;
+    let lived = all(cluster, folder.path(), series);
+    let counted = tokio::runtime::Runtime::new()?.block_on(lived)?;
+    let logged = mutations_by_agent(cluster, AGENT)?;
     for (agent, sent) in &counted {
         let found = logged.get(agent).copied().unwrap_or(0);
         ensure!(
@@ -94,75 +125,91 @@ fn an_interrupted_operator_ends_in_the_same_state() -> Result<()> {
 }
 
 /// How many mutating requests each operator sent, by its name in the audit log.
-async fn all(cluster: &Cluster, folder: &Path) -> Result<BTreeMap<String, usize>> {
+async fn all(
+    cluster: &Cluster,
+    folder: &Path,
+    series: Vec<Series>,
+) -> Result<BTreeMap<String, usize>> {
     let client = Client::try_from(config(&cluster.kubeconfig).await?)?;
-    let _kubelet = Kubelet::start(&client);
+    let kubelet = Kubelet::start(&client).await?;
     let world = Arc::new(World {
         client,
         kubeconfig: cluster.kubeconfig.clone(),
+        audit_log: cluster.audit_log()?,
         folder: folder.to_owned(),
         counted: Mutex::default(),
+        expected: Mutex::default(),
     });
-    let begun = Instant::now();
-    let mut expected = Expected::new();
-    let reached = Reached::default();
-    let undisturbed = Life::begin(&world, Fault::Unanswered, 0).await?;
-    undisturbed.live(&mut expected, &reached).await?;
-    println!("undisturbed: {:.1} s", begun.elapsed().as_secs_f64());
-
-    for fault in [Fault::Exit, Fault::Unanswered] {
-        let begun = Instant::now();
-        let lives = every_request(&world, fault, &expected, &reached).await?;
-        let reached = reached.lock().unwrap();
-        let counts = OPERATIONS.map(|operation| {
-            let n = reached.get(&(fault, operation)).copied().unwrap_or(0);
-            format!("{operation:?} {n}")
-        });
-        println!(
-            "{fault:?}: N is {}; {lives} lives in {:.1} s",
-            counts.join(", "),
-            begun.elapsed().as_secs_f64()
-        );
-    }
+    // The others compare what they come to with what this one came to a little before.
+    let (undisturbed, reached) = (Life::begin(&world, None).await?, Reached::default());
+    let others = async {
+        for series in &series {
+            live_all(&world, series).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::try_join!(undisturbed.live(&reached), others)?;
+    no_pod_is_left(&world.client).await?;
+    kubelet.end().await?;
     Ok(std::mem::take(&mut world.counted.lock().unwrap()))
 }
 
-/// Lives for n = 1, 2 and so on, until one has not reached its n in any operation.
-async fn every_request(
-    world: &Arc<World>,
-    fault: Fault,
-    expected: &Expected,
-    reached: &Reached,
-) -> Result<usize> {
+/// Whoever comes next finds nothing to work on.
+async fn no_pod_is_left(client: &Client) -> Result<()> {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let simulated = ListParams::default().fields(&format!("spec.schedulerName={SCHEDULER}"));
+    let begun = Instant::now();
+    while !pods.list(&simulated).await?.items.is_empty() {
+        ensure!(begun.elapsed() < DEADLINE, "pods are left");
+        sleep(Duration::from_millis(400)).await;
+    }
+    Ok(())
+}
+
+/// One life after another, and some at a time, until one has not reached its request in any operation.
+async fn live_all(world: &Arc<World>, series: &Series) -> Result<()> {
+    let (begun, reached) = (Instant::now(), Reached::default());
     let mut lives = JoinSet::new();
-    for at in 1..MOST {
+    let mut count = 0;
+    while !still_open(&reached, OPERATIONS[0]).is_empty() {
+        ensure!(count < MOST, "an operation takes more than {MOST} requests");
+        let hit = (series.hits)(count);
+        count += 1;
+        let (world, reached) = (Arc::clone(world), Arc::clone(&reached));
+        lives.spawn(async move {
+            let life = Life::begin(&world, Some(hit)).await?;
+            life.live(&reached)
+                .await
+                .with_context(|| format!("{hit:?}"))
+        });
         if lives.len() == LANES {
             lives.join_next().await.context("a life")???;
         }
-        if still_open(reached, fault, OPERATIONS[0]).is_empty() {
-            while let Some(life) = lives.join_next().await {
-                life??;
-            }
-            return Ok(at - 1);
-        }
-        let (world, reached) = (Arc::clone(world), Arc::clone(reached));
-        let mut expected = expected.clone();
-        lives.spawn(async move {
-            let life = Life::begin(&world, fault, at).await?;
-            let lived = life.live(&mut expected, &reached).await;
-            lived.with_context(|| format!("{fault:?}, n = {at}"))
-        });
     }
-    anyhow::bail!("an operation takes more than {MOST} requests")
+    while let Some(life) = lives.join_next().await {
+        life??;
+    }
+    let reached = reached.lock().unwrap();
+    let counts = OPERATIONS.map(|operation| {
+        let n = reached.get(&operation).copied().unwrap_or(0);
+        format!("{operation:?} {n}")
+    });
+    println!(
+        "{}: not reached were {}; {count} lives in {:.1} s",
+        series.name,
+        counts.join(", "),
+        begun.elapsed().as_secs_f64()
+    );
+    Ok(())
 }
 
 /// The operations from this one on whose N is not known yet.
-fn still_open(reached: &Reached, fault: Fault, from: Operation) -> Vec<Operation> {
+fn still_open(reached: &Reached, from: Operation) -> Vec<Operation> {
     let reached = reached.lock().unwrap();
     let rest = OPERATIONS
         .into_iter()
         .filter(|operation| *operation >= from);
-    rest.filter(|operation| !reached.contains_key(&(fault, *operation)))
+    rest.filter(|operation| !reached.contains_key(operation))
         .collect()
 }
 
@@ -174,23 +221,26 @@ fn made(plans: &[Plan]) -> Result<usize> {
 struct World {
     client: Client,
     kubeconfig: PathBuf,
+    audit_log: PathBuf,
     folder: PathBuf,
     counted: Mutex<BTreeMap<String, usize>>,
+    expected: Mutex<Expected>,
 }
 
 /// One RaftCluster, from its creation to its end.
 struct Life {
     world: Arc<World>,
     namespace: String,
-    fault: Fault,
-    /// Which request of each operation is hit; 0 for none.
-    at: usize,
+    hit: Hit,
     resources: Api<DynamicObject>,
 }
 
 impl Life {
-    async fn begin(world: &Arc<World>, fault: Fault, at: usize) -> Result<Self> {
-        let namespace = format!("{fault:?}-{at}").to_lowercase();
+    async fn begin(world: &Arc<World>, hit: Hit) -> Result<Self> {
+        let namespace = match hit {
+            Some((fault, at)) => format!("{fault:?}-{at}").to_lowercase(),
+            None => "undisturbed".to_owned(),
+        };
         let namespaces: Api<Namespace> = Api::all(world.client.clone());
         let mut made = Namespace::default();
         made.metadata.name = Some(namespace.clone());
@@ -201,34 +251,43 @@ impl Life {
             resources: Api::namespaced_with(world.client.clone(), &namespace, &kind),
             world: Arc::clone(world),
             namespace,
-            fault,
-            at,
+            hit,
         })
     }
 
     /// Lives until there is nothing left to learn.
-    async fn live(&self, expected: &mut Expected, reached: &Reached) -> Result<()> {
+    async fn live(&self, reached: &Reached) -> Result<()> {
         for operation in OPERATIONS {
-            let is_undisturbed = self.at == 0;
-            if !is_undisturbed && still_open(reached, self.fault, operation).is_empty() {
-                return Ok(());
+            if self.hit.is_some() && still_open(reached, operation).is_empty() {
+                return self.leave().await;
             }
-            let made = self.carry_out(operation, expected).await;
+            let made = self.carry_out(operation).await;
             let made = made.with_context(|| format!("{operation:?}"))?;
-            if is_undisturbed {
-                println!("{operation:?}: {made} mutating requests");
-            } else if made < self.at {
-                let mut reached = reached.lock().unwrap();
-                let n = reached.entry((self.fault, operation)).or_insert(self.at);
-                *n = self.at.min(*n);
+            match self.hit {
+                None => println!("{operation:?}: {made} mutating requests"),
+                Some((_, at)) if made < at => {
+                    let mut reached = reached.lock().unwrap();
+                    let n = reached.entry(operation).or_insert(at);
+                    *n = at.min(*n);
+                }
+                Some(_) => {}
             }
         }
         Ok(())
     }
 
+    /// Deletes what there is, without an operator.
+    async fn leave(&self) -> Result<()> {
+        match self.resources.delete(NAME, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            deleted => Ok(deleted.map(drop)?),
+        }
+    }
+
     /// How many mutating requests the operation took.
-    async fn carry_out(&self, operation: Operation, expected: &mut Expected) -> Result<usize> {
-        let (mut operator, plan) = self.start(operation, self.at, 0).await?;
+    async fn carry_out(&self, operation: Operation) -> Result<usize> {
+        let at = self.hit.map_or(0, |(_, at)| at);
+        let (mut operator, plan) = self.start(operation, at, 0).await?;
         let mut plans = vec![plan];
         self.ask_for(operation).await?;
         let begun = Instant::now();
@@ -236,29 +295,30 @@ impl Life {
             if operator.has_ended().await? {
                 ensure!(plans.len() < OPERATORS, "operators end again and again");
                 // One that ended before its time is followed by one that is hit in its place.
-                let left = self.at.saturating_sub(made(&plans)?);
+                let left = at.saturating_sub(made(&plans)?);
                 let (next, plan) = self.start(operation, left, plans.len()).await?;
                 operator = next;
                 plans.push(plan);
             }
             if self.is_over(operation).await? {
-                match expected.get(&operation) {
-                    None => {
-                        expected.insert(operation, self.settled().await?);
-                        break;
-                    }
-                    Some(expected) => {
-                        let found = view(&self.world.client, &self.namespace).await?;
-                        if found == *expected {
-                            break;
-                        }
-                        ensure!(
-                            begun.elapsed() < DEADLINE,
-                            "it ended otherwise:\n{}",
-                            difference(expected, &found)
-                        );
-                    }
+                if self.hit.is_none() {
+                    let settled = self.settled().await?;
+                    let mut expected = self.world.expected.lock().unwrap();
+                    expected.insert(operation, settled);
+                    break;
                 }
+                let found = view(&self.world.client, &self.namespace).await?;
+                let expected = self.world.expected.lock().unwrap();
+                // The undisturbed life may be behind.
+                let expected = expected.get(&operation);
+                if expected == Some(&found) {
+                    break;
+                }
+                ensure!(
+                    begun.elapsed() < DEADLINE,
+                    "it ended otherwise:\n{}",
+                    expected.map_or_else(String::new, |expected| difference(expected, &found))
+                );
             }
             ensure!(begun.elapsed() < DEADLINE, "it did not end");
             sleep(Duration::from_millis(400)).await;
@@ -272,17 +332,17 @@ impl Life {
         Ok(made)
     }
 
-    /// What there is once nothing changes any more: a StatefulSet's controller counts pods seconds after they are ready.
+    /// What there is once nothing is written any more.
     async fn settled(&self) -> Result<View> {
-        let mut last = view(&self.world.client, &self.namespace).await?;
-        loop {
-            sleep(SETTLES).await;
-            let now = view(&self.world.client, &self.namespace).await?;
-            if now == last {
-                return Ok(now);
+        let mut writes = Writes::begin(&self.world.audit_log, &self.namespace)?;
+        let mut quiet_since = Instant::now();
+        while quiet_since.elapsed() < QUIET {
+            sleep(Duration::from_millis(250)).await;
+            if writes.more()? > 0 {
+                quiet_since = Instant::now();
             }
-            last = now;
         }
+        view(&self.world.client, &self.namespace).await
     }
 
     /// Starts an operator that need not wait for the lease of the one before.
@@ -297,13 +357,13 @@ impl Life {
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
             "metadata": { "name": "quorate-operator" }, "spec": { "holderIdentity": "" },
         });
-        let by_us = PatchParams::apply("interrupted").force();
+        let by_us = PatchParams::apply(AGENT).force();
         leases
             .patch("quorate-operator", &by_us, &Patch::Apply(released))
             .await?;
-        let agent = format!("interrupted/{}/{operation:?}-{number}", self.namespace);
+        let agent = format!("{AGENT}/{}/{operation:?}-{number}", self.namespace);
         let plan = Plan {
-            fault: self.fault,
+            fault: self.hit.map_or(Fault::Unanswered, |(fault, _)| fault),
             at,
             tally: self.world.folder.join(agent.replace('/', ".")),
             agent,
@@ -321,8 +381,9 @@ impl Life {
             Operation::Creation => {
                 let spec = json!({
                     "members": 3, "image": "simulated:1", "version": "1",
+                    "podOverrides": { "spec": { "schedulerName": SCHEDULER } },
                     "storage": {
-                        "size": "1Gi", "storageClassName": "simulated",
+                        "size": "1Gi", "storageClassName": CLASS,
                         "retention": { "whenScaled": "Delete", "whenDeleted": "Retain" },
                     },
                 });

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Faults, Plan};
-use crate::cluster::config;
+use crate::objects::config;
 
 /// How a process of its own is told what to do.
 const TOLD: &str = "QUORATE_INTERRUPTED";

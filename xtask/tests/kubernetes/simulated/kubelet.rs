@@ -27,19 +27,30 @@ use super::members::{Member, Members};
 use super::server::serve;
 
 const OURS: &str = "app.kubernetes.io/managed-by=quorate";
-const NODES: [&str; 3] = ["node1", "node2", "node3"];
+/// Who places a pod that is to be simulated, and whose volume it has: nobody else knows either name.
+pub const SCHEDULER: &str = "simulated";
+pub const CLASS: &str = "simulated";
+/// Nobody else places pods on them.
+const NODES: [&str; 3] = ["simulated1", "simulated2", "simulated3"];
 const TICK: Duration = Duration::from_millis(100);
 /// Well within the time after which a node is given up.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Works while it is kept.
 pub struct Kubelet {
-    _tasks: JoinSet<()>,
+    client: Client,
+    tasks: JoinSet<()>,
 }
 
 impl Kubelet {
-    /// The nodes' own kubelets must not run.
-    pub fn start(client: &Client) -> Self {
+    /// With nodes of its own.
+    pub async fn start(client: &Client) -> Result<Self> {
+        let nodes: Api<Node> = Api::all(client.clone());
+        for node in NODES {
+            let node = json!({ "metadata": { "name": node }, "spec": { "unschedulable": true } });
+            let node = serde_json::from_value(node)?;
+            nodes.create(&PostParams::default(), &node).await?;
+        }
         let mut tasks = JoinSet::new();
         let work = Arc::new(Work {
             client: client.clone(),
@@ -49,18 +60,29 @@ impl Kubelet {
             running: Mutex::default(),
             addresses: AtomicU16::new(256),
         });
-        let client = client.clone();
+        let beating = client.clone();
         tasks.spawn(async move {
             loop {
                 for node in NODES {
                     // The next one makes good for a beat that is lost.
-                    let _ = beat(&client, node).await;
+                    let _ = beat(&beating, node).await;
                 }
                 tokio::time::sleep(HEARTBEAT).await;
             }
         });
         tasks.spawn(work.go());
-        Self { _tasks: tasks }
+        let client = client.clone();
+        Ok(Self { client, tasks })
+    }
+
+    /// Takes the nodes away, when no pod is left on them.
+    pub async fn end(mut self) -> Result<()> {
+        self.tasks.shutdown().await;
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        for node in NODES {
+            nodes.delete(node, &DeleteParams::default()).await?;
+        }
+        Ok(())
     }
 }
 
@@ -119,7 +141,11 @@ impl Work {
         let mut looks = JoinSet::new();
         let mut looked_at = BTreeSet::new();
         loop {
-            for pod in self.pods.state() {
+            let is_ours = |pod: &Arc<Pod>| {
+                let spec = pod.spec.as_ref();
+                spec.is_some_and(|spec| spec.scheduler_name.as_deref() == Some(SCHEDULER))
+            };
+            for pod in self.pods.state().into_iter().filter(is_ours) {
                 let uid = pod.metadata.uid.clone().unwrap();
                 if looked_at.insert(uid.clone()) {
                     let work = Arc::clone(&self);
