@@ -1,8 +1,11 @@
 //! Members that need nobody's vote: each serves by itself, and one at a time may be away.
 
+use std::collections::BTreeMap;
+
 use quorate_wire::{MemberRequest, MemberState};
 
-use super::census::Member;
+use super::census::{Census, Member};
+use super::claims;
 use super::crew::{Crew, Loss, Outage};
 use super::predicates::{is_idle, may_populate};
 use super::repair::{left_behind, one_by_one, restart, wipe};
@@ -14,12 +17,34 @@ use crate::{Action, Refusal};
 pub struct Independent<'a> {
     view: View<'a>,
     drain: Option<MemberRequest>,
+    provided: Result<(), Refusing>,
 }
 
 impl<'a> Independent<'a> {
-    /// `drain` is what a member is asked for before it leaves, until it names nothing any more that this would interrupt.
+    /// `drain` is what a member is asked for before it leaves, again and again, until it names nothing any more that this
+    /// would interrupt. One that is asked no longer stays after all, and must take up work again by itself.
     pub fn new(view: View<'a>, drain: Option<MemberRequest>) -> Self {
-        Self { view, drain }
+        Self {
+            view,
+            drain,
+            provided: Ok(()),
+        }
+    }
+
+    /// What must hold outside of this pool before any member that serves may go.
+    #[must_use]
+    pub fn provided(self, provided: Result<(), Refusing>) -> Self {
+        Self { provided, ..self }
+    }
+
+    /// Who is there.
+    pub fn census(&self) -> &Census<'a> {
+        &self.view.census
+    }
+
+    /// Claims go with the resource or stay, as is specified.
+    pub fn mark(&self) -> Step {
+        claims::update(&self.view, |_| BTreeMap::new())
     }
 
     /// Damaged members are made anew, and pods that nothing else brings back.
@@ -60,6 +85,14 @@ impl<'a> Independent<'a> {
                 Err(_) => step,
             };
         }
+        let leaving = view
+            .members
+            .range(replicas..)
+            .find(|(_, m)| m.pod.is_some());
+        if let Some((ordinal, _)) = leaving {
+            let words = format!("waiting for {} to be gone", view.pod_name(*ordinal));
+            return Step::waits(Reason::SCALING, words);
+        }
         if replicas == wanted {
             return Step::default();
         }
@@ -76,6 +109,20 @@ impl<'a> Independent<'a> {
 
     fn serves(&self, member: &Member<'_>) -> bool {
         member.status.is_some_and(|status| status.ready)
+    }
+
+    /// What it says that its leaving would interrupt. With a drain, silence says nothing: only one whose process cannot
+    /// run has certainly no work in hand.
+    fn has_nothing_left(&self, member: &Member<'a>) -> Result<(), Refusing> {
+        let view = &self.view;
+        let needs_no_answer = self.drain.is_none() || view.pool.heedless;
+        if needs_no_answer || member.status.is_some() || member.cannot_run() {
+            return is_idle(self, member);
+        }
+        let pod = view.pod_name(member.ordinal);
+        let why = member.silence.unwrap_or("it has no pod");
+        let words = format!("nobody can tell whether {pod} has work in hand: {why}");
+        refuse(Refusal::MemberSilent, words)
     }
 
     /// Those that do not serve among the wanted.
@@ -112,7 +159,18 @@ impl<'a> Crew<'a> for Independent<'a> {
         self.serves(member)
     }
 
+    /// Who does not serve is no loss: else two that do not would wait for one another for ever. What is on its disk is
+    /// something else.
     fn may_lose(&self, member: &Member<'a>, loss: Loss) -> Result<(), Refusing> {
+        let is_up = member
+            .status
+            .map_or(member.is_ready(), |status| status.ready);
+        if is_up || matches!(loss, Loss::Wipe | Loss::Leave) {
+            self.provided.clone()?;
+        }
+        if !is_up && loss != Loss::Leave {
+            return Ok(());
+        }
         let missing = self.missing();
         if let Some(other) = missing.iter().find(|other| **other != member.ordinal) {
             let words = format!(
@@ -122,7 +180,7 @@ impl<'a> Crew<'a> for Independent<'a> {
             return refuse(Refusal::MembersMissing, words);
         }
         match loss {
-            Loss::Leave => is_idle(self, member),
+            Loss::Leave => self.has_nothing_left(member),
             Loss::Restart | Loss::Replace | Loss::Wipe => Ok(()),
         }
     }
