@@ -276,10 +276,18 @@ fn an_upgrade_takes_no_member_while_another_is_missing() {
     }
 }
 
-/// The first revision may be one that never ran: else its pods would wait for one another for ever.
+/// Below a partition pods would come back at the first revision, which never ran.
+#[test]
+fn where_nobody_ever_served_the_pods_are_made_anew() {
+    let given_up = |how: &[How]| flock(how).asks(herd(3, "2")).rolls(3).decide().member();
+    assert_eq!(given_up(&[Crashes, Crashes, Crashes]), (0, 0));
+    assert_eq!(given_up(&[Crashes, Crashes, Serves]).0, 3);
+}
+
 #[test]
 fn members_that_do_not_serve_do_not_wait_for_one_another() {
-    let crash = flock(&[Crashes, Crashes, Crashes]).asks(herd(3, "2"));
+    let mut crash = flock(&[Crashes, Crashes, Crashes]).asks(herd(3, "2"));
+    crash.resource["status"] = json!({ "stable": { "image": "member:1" } });
     assert_eq!(crash.rolls(3).decide().member(), (3, 2));
     let silent = flock(&[Silent, Silent, Silent]).asks(herd(3, "2"));
     assert_eq!(
@@ -288,6 +296,12 @@ fn members_that_do_not_serve_do_not_wait_for_one_another() {
     );
     let damaged = flock(&[Damaged, Damaged, Serves]).decide();
     assert_eq!(damaged.acts(), ["DeletePod"]);
+}
+
+#[test]
+fn an_upgrade_does_not_wait_for_pods_that_scaling_has_yet_to_make() {
+    let situation = flock(&[Serves, Serves, Serves]).asks(herd(5, "2")).rolls(3);
+    assert_eq!(situation.decide().member(), (3, 2));
 }
 
 fn duo(version: &str) -> Value {

@@ -1,6 +1,7 @@
-//! `quorate-sim raft` and `quorate-sim operator`: what they are asked, and what they print.
+//! `quorate-sim raft`, `operator` and `pools`: what they are asked, and what they print.
 
 mod operator;
+mod pools;
 mod raft;
 
 use std::fmt::Display;
@@ -14,6 +15,7 @@ use anyhow::{Result, bail};
 use quorate_sim::{Bug, Failure, each};
 
 pub use operator::Operator;
+pub use pools::Pools;
 pub use raft::Raft;
 
 /// With so many seeds everything that is counted must have been reached.

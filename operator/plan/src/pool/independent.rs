@@ -47,6 +47,22 @@ impl<'a> Independent<'a> {
         claims::update(&self.view, |_| BTreeMap::new())
     }
 
+    /// Where nobody ever served and a revision is given up, the pods are made anew: below a partition they come back at the
+    /// revision that the controller takes for the stable one, and that must be one that ran.
+    pub fn form(&self) -> Step {
+        let view = &self.view;
+        let served = view.old.is_some_and(|old| old.stable.is_some());
+        let mut members = view.members.values();
+        let given_up = view.is_between_revisions() && !view.publishes;
+        if served || !given_up || members.any(|member| self.is_up(member)) {
+            return Step::default();
+        }
+        let words = "a revision that was never seen to run is given up: the pods are made anew";
+        Step::waits(Reason::FORMING, words)
+            .replicas(view.pool.name.name, 0)
+            .partition(view.pool.name.name, 0)
+    }
+
     /// Damaged members are made anew, and pods that nothing else brings back.
     pub fn repair(&self) -> Step {
         one_by_one(self.view.members.values(), |member| {
@@ -111,6 +127,12 @@ impl<'a> Independent<'a> {
         member.status.is_some_and(|status| status.ready)
     }
 
+    /// Whether it serves by its own account, or by its kubelet's where the operator does not reach it.
+    fn is_up(&self, member: &Member<'_>) -> bool {
+        let said = member.status.map(|status| status.ready);
+        said.unwrap_or(member.is_ready())
+    }
+
     /// What it says that its leaving would interrupt. With a drain, silence says nothing: only one whose process cannot
     /// run has certainly no work in hand.
     fn has_nothing_left(&self, member: &Member<'a>) -> Result<(), Refusing> {
@@ -125,10 +147,12 @@ impl<'a> Independent<'a> {
         refuse(Refusal::MemberSilent, words)
     }
 
-    /// Those that do not serve among the wanted.
+    /// Those that do not serve among the wanted that were made: scaling out waits for an upgrade, so that an upgrade must
+    /// not wait for it.
     fn missing(&self) -> Vec<i32> {
-        let wanted = 0..self.view.wanted();
-        wanted
+        let wanted = self.view.wanted();
+        let made = self.view.replicas().unwrap_or(wanted);
+        (0..wanted.min(made))
             .filter(|ordinal| !self.serves(&self.view.member(*ordinal)))
             .collect()
     }
@@ -162,9 +186,7 @@ impl<'a> Crew<'a> for Independent<'a> {
     /// Who does not serve is no loss: else two that do not would wait for one another for ever. What is on its disk is
     /// something else.
     fn may_lose(&self, member: &Member<'a>, loss: Loss) -> Result<(), Refusing> {
-        let is_up = member
-            .status
-            .map_or(member.is_ready(), |status| status.ready);
+        let is_up = self.is_up(member);
         if is_up || matches!(loss, Loss::Wipe | Loss::Leave) {
             self.provided.clone()?;
         }

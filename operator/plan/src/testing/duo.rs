@@ -255,6 +255,7 @@ fn phases(group: &Group<'_>, workers: &Independent<'_>) -> Step {
     group.form().and_unless_busy(|| {
         let progress = Step::first_busy(&[
             &|_| group.mark().and(workers.mark()),
+            &|_| workers.form(),
             &|_| before_all(crews, group.repair().and(workers.repair())),
             &|_| before_upgrades(crews, group.join()),
             &|_| before_upgrades(crews, group.scale_before_upgrading()),

@@ -182,6 +182,7 @@ impl Kind for Herds {
 
 fn phases(herd: &Independent<'_>) -> Step {
     Step::first_busy(&[
+        &|_| herd.form(),
         &|_| before_all(&[herd], herd.repair()),
         &|_| before_scaling(&[herd], rollout::roll(herd)),
         &|_| herd.scale(),
