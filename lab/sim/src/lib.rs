@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod operator;
+pub mod pools;
 pub mod raft;
 mod seeds;
 

@@ -30,11 +30,17 @@ enum Command {
         after_help = "Examples:\n  quorate-sim operator --seeds 10000\n  quorate-sim operator --seed 4711 --trace"
     )]
     Operator(cli::Arguments),
+    /// The operator with kinds that run nowhere: a pool of members without a group, and two pools beside each other.
+    #[command(
+        after_help = "Examples:\n  quorate-sim pools --seeds 10000\n  quorate-sim pools --seed 4711 --trace"
+    )]
+    Pools(cli::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Raft(arguments) => cli::run::<cli::Raft>(&arguments),
         Command::Operator(arguments) => cli::run::<cli::Operator>(&arguments),
+        Command::Pools(arguments) => cli::run::<cli::Pools>(&arguments),
     }
 }

@@ -15,6 +15,8 @@ mod pod;
 mod pool;
 mod refusal;
 mod stage;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use action::*;
 pub use common::check::Checked;

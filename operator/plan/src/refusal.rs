@@ -59,10 +59,30 @@ impl Refusal {
     ];
 
     /// Those of a pool of members that are independent of each other.
-    pub const OF_POOLS: [Refusal; 8] = [
+    pub const OF_POOLS: [Refusal; 9] = [
         Refusal::CachesBehind,
         Refusal::Paused,
         Refusal::ForeignClaim,
+        Refusal::MemberSilent,
+        Refusal::RepairFirst,
+        Refusal::PreviousNotReady,
+        Refusal::UpgradeFirst,
+        Refusal::RestartBlocked,
+        Refusal::MembersMissing,
+    ];
+
+    /// Those of a kind that has pools of both sorts.
+    pub const OF_BOTH: [Refusal; 15] = [
+        Refusal::CachesBehind,
+        Refusal::Paused,
+        Refusal::ForeignClaim,
+        Refusal::GroupKnown,
+        Refusal::MemberSilent,
+        Refusal::NoLeader,
+        Refusal::ChangeInFlight,
+        Refusal::QuorumAtRisk,
+        Refusal::LeaderInPlace,
+        Refusal::LearnerBehind,
         Refusal::RepairFirst,
         Refusal::PreviousNotReady,
         Refusal::UpgradeFirst,

@@ -11,8 +11,8 @@ use super::Member;
 /// What would make a debug build of the simulator take minutes, or let real time and real sockets into it.
 const HEAVY: [&str; 4] = ["tokio", "tonic", "rocksdb", "librocksdb-sys"];
 
-/// Features that make a binary wrong on purpose, for tests.
-const SABOTAGE: [&str; 1] = ["planted-bugs"];
+/// Features that make a binary wrong on purpose, or hold what is for tests alone.
+const SABOTAGE: [&str; 2] = ["planted-bugs", "testing"];
 
 /// The faults of every crate that the simulator runs, and of every binary that users get.
 pub fn check(root: &Path, members: &[Member]) -> Result<Vec<String>> {

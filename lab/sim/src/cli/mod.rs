@@ -1,7 +1,8 @@
-//! `quorate-sim raft` and `quorate-sim operator`: what they are asked, and what they print.
+//! `quorate-sim raft`, `operator` and `pools`: what they are asked, and what they print.
 
 mod hunt;
 mod operator;
+mod pools;
 mod raft;
 mod recorded;
 
@@ -18,6 +19,7 @@ use quorate_sim::{Bug, Failure};
 use hunt::hunt;
 
 pub use operator::Operator;
+pub use pools::Pools;
 pub use raft::Raft;
 
 /// With so many seeds everything that is counted must have been reached.

@@ -8,13 +8,13 @@ use fastrand::Rng;
 use quorate_wire::Part;
 
 /// A member's identity.
-pub(super) type Id = u64;
+pub(crate) type Id = u64;
 
 /// A voter that misses more than this is not caught up.
-pub(super) const LAG_BOUND: u64 = 100;
+pub(crate) const LAG_BOUND: u64 = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     pub id: Id,
     pub name: String,
     pub part: Part,
@@ -22,7 +22,7 @@ pub(super) struct Seat {
 
 /// A configuration, at its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Configuration {
+pub(crate) struct Configuration {
     pub index: u64,
     pub seats: Vec<Seat>,
 }
@@ -66,14 +66,14 @@ impl Configuration {
 
 /// What a request came to, where it did not do what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     NotLeader,
     OtherConfiguration,
     NoSuchMember,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Group {
+pub(crate) struct Group {
     pub term: u64,
     pub leader: Option<Id>,
     /// The last index of the leader's log.

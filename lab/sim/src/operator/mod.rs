@@ -5,13 +5,13 @@ mod api;
 mod counters;
 mod ending;
 mod faults;
-mod group;
+pub(crate) mod group;
 mod host;
 mod judge;
-mod nodes;
+pub(crate) mod nodes;
 mod runs;
 mod user;
-mod world;
+pub(crate) mod world;
 
 use std::sync::LazyLock;
 

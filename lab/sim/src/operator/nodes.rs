@@ -20,7 +20,7 @@ use super::group::{Configuration, Group, Id};
 pub(super) const ELECTION_TIMEOUT: i64 = 1000;
 
 /// Images of this version never run.
-pub(super) const BROKEN: &str = "broken";
+pub(crate) const BROKEN: &str = "broken";
 
 /// What is on a volume.
 #[derive(Clone, Debug)]
@@ -425,7 +425,7 @@ fn is_ready(disk: &Disk, group: &Group) -> bool {
         && group.is_caught_up(disk.id)
 }
 
-fn version(pod: &Pod) -> String {
+pub(crate) fn version(pod: &Pod) -> String {
     let labels = pod.metadata.labels.as_ref();
     labels
         .and_then(|labels| labels.get("app.kubernetes.io/version"))
@@ -433,7 +433,7 @@ fn version(pod: &Pod) -> String {
         .unwrap_or_default()
 }
 
-fn pod_status(name: &str, ready: bool, broken: bool, now: i64) -> PodStatus {
+pub(crate) fn pod_status(name: &str, ready: bool, broken: bool, now: i64) -> PodStatus {
     let condition = PodCondition {
         type_: "Ready".into(),
         status: if ready { "True" } else { "False" }.into(),
@@ -471,7 +471,7 @@ fn is_waiting(pod: &Pod) -> bool {
 }
 
 /// What a member knows of the group: its own part of the log, and if it leads everyone's progress.
-fn group_status(id: Id, group: &Group, heard: &BTreeSet<Id>) -> Option<GroupStatus> {
+pub(crate) fn group_status(id: Id, group: &Group, heard: &BTreeSet<Id>) -> Option<GroupStatus> {
     let held = *group.held.get(&id)?;
     let leads = group.leader == Some(id);
     let empty = Configuration {
@@ -489,11 +489,7 @@ fn group_status(id: Id, group: &Group, heard: &BTreeSet<Id>) -> Option<GroupStat
     let members = known.seats.iter().map(|seat| ConfiguredMember {
         id: text(seat.id),
         name: seat.name.clone(),
-        address: format!(
-            "{}.{}-peers.default.svc.cluster.local:7071",
-            seat.name,
-            *super::SET
-        ),
+        address: address(&seat.name),
         part: seat.part,
         match_index: group.held.get(&seat.id).copied().filter(|_| leads),
         caught_up: leads.then(|| heard.contains(&seat.id) && group.is_caught_up(seat.id)),
@@ -516,6 +512,12 @@ fn group_status(id: Id, group: &Group, heard: &BTreeSet<Id>) -> Option<GroupStat
     })
 }
 
+/// Where the peers of a pod find it.
+fn address(pod: &str) -> String {
+    let set = pod.rsplit_once('-').map_or(pod, |(set, _)| set);
+    format!("{pod}.{set}-peers.default.svc.cluster.local:7071")
+}
+
 /// A member that has heard none of its peers for an election timeout: a leader steps down, a follower asks for votes.
 fn leaderless(mut view: GroupStatus) -> GroupStatus {
     if view.role != Role::Learner {
@@ -529,11 +531,11 @@ fn leaderless(mut view: GroupStatus) -> GroupStatus {
 }
 
 /// An identity as documents write it.
-pub(super) fn text(id: Id) -> String {
+pub(crate) fn text(id: Id) -> String {
     format!("{id:016x}")
 }
 
 /// A moment of the simulation.
-pub(super) fn timestamp(now: i64) -> Timestamp {
+pub(crate) fn timestamp(now: i64) -> Timestamp {
     Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -409,7 +409,7 @@ impl World {
 }
 
 /// Runs a future whose every wait is over at once.
-fn finish<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn finish<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {

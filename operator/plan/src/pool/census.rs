@@ -140,6 +140,13 @@ impl<'a> Member<'a> {
         })
     }
 
+    /// Whether no process of it runs, and nobody waits for one: no node has taken the pod, or it does not start.
+    pub fn cannot_run(&self) -> bool {
+        let status = self.pod.and_then(|pod| pod.status.as_ref());
+        let phase = status.and_then(|status| status.phase.as_deref());
+        phase == Some("Pending") || self.does_not_start()
+    }
+
     /// What it is able to do, by its own account.
     pub fn state(&self) -> Option<MemberState> {
         self.status.map(|status| status.state)

@@ -1,8 +1,11 @@
 //! Members that need nobody's vote: each serves by itself, and one at a time may be away.
 
+use std::collections::BTreeMap;
+
 use quorate_wire::{MemberRequest, MemberState};
 
-use super::census::Member;
+use super::census::{Census, Member};
+use super::claims;
 use super::crew::{Crew, Loss, Outage};
 use super::predicates::{is_idle, may_populate};
 use super::repair::{left_behind, one_by_one, restart, wipe};
@@ -14,12 +17,50 @@ use crate::{Action, Refusal};
 pub struct Independent<'a> {
     view: View<'a>,
     drain: Option<MemberRequest>,
+    provided: Result<(), Refusing>,
 }
 
 impl<'a> Independent<'a> {
-    /// `drain` is what a member is asked for before it leaves, until it names nothing any more that this would interrupt.
+    /// `drain` is what a member is asked for before it leaves, again and again, until it names nothing any more that this
+    /// would interrupt. One that is asked no longer stays after all, and must take up work again by itself.
     pub fn new(view: View<'a>, drain: Option<MemberRequest>) -> Self {
-        Self { view, drain }
+        Self {
+            view,
+            drain,
+            provided: Ok(()),
+        }
+    }
+
+    /// What must hold outside of this pool before any member that serves may go.
+    #[must_use]
+    pub fn provided(self, provided: Result<(), Refusing>) -> Self {
+        Self { provided, ..self }
+    }
+
+    /// Who is there.
+    pub fn census(&self) -> &Census<'a> {
+        &self.view.census
+    }
+
+    /// Claims go with the resource or stay, as is specified.
+    pub fn mark(&self) -> Step {
+        claims::update(&self.view, |_| BTreeMap::new())
+    }
+
+    /// Where nobody ever served and a revision is given up, the pods are made anew: below a partition they come back at the
+    /// revision that the controller takes for the stable one, and that must be one that ran.
+    pub fn form(&self) -> Step {
+        let view = &self.view;
+        let served = view.old.is_some_and(|old| old.stable.is_some());
+        let mut members = view.members.values();
+        let given_up = view.is_between_revisions() && !view.publishes;
+        if served || !given_up || members.any(|member| self.is_up(member)) {
+            return Step::default();
+        }
+        let words = "a revision that was never seen to run is given up: the pods are made anew";
+        Step::waits(Reason::FORMING, words)
+            .replicas(view.pool.name.name, 0)
+            .partition(view.pool.name.name, 0)
     }
 
     /// Damaged members are made anew, and pods that nothing else brings back.
@@ -60,6 +101,14 @@ impl<'a> Independent<'a> {
                 Err(_) => step,
             };
         }
+        let leaving = view
+            .members
+            .range(replicas..)
+            .find(|(_, m)| m.pod.is_some());
+        if let Some((ordinal, _)) = leaving {
+            let words = format!("waiting for {} to be gone", view.pod_name(*ordinal));
+            return Step::waits(Reason::SCALING, words);
+        }
         if replicas == wanted {
             return Step::default();
         }
@@ -78,10 +127,32 @@ impl<'a> Independent<'a> {
         member.status.is_some_and(|status| status.ready)
     }
 
-    /// Those that do not serve among the wanted.
+    /// Whether it serves by its own account, or by its kubelet's where the operator does not reach it.
+    fn is_up(&self, member: &Member<'_>) -> bool {
+        let said = member.status.map(|status| status.ready);
+        said.unwrap_or(member.is_ready())
+    }
+
+    /// What it says that its leaving would interrupt. With a drain, silence says nothing: only one whose process cannot
+    /// run has certainly no work in hand.
+    fn has_nothing_left(&self, member: &Member<'a>) -> Result<(), Refusing> {
+        let view = &self.view;
+        let needs_no_answer = self.drain.is_none() || view.pool.heedless;
+        if needs_no_answer || member.status.is_some() || member.cannot_run() {
+            return is_idle(self, member);
+        }
+        let pod = view.pod_name(member.ordinal);
+        let why = member.silence.unwrap_or("it has no pod");
+        let words = format!("nobody can tell whether {pod} has work in hand: {why}");
+        refuse(Refusal::MemberSilent, words)
+    }
+
+    /// Those that do not serve among the wanted that were made: scaling out waits for an upgrade, so that an upgrade must
+    /// not wait for it.
     fn missing(&self) -> Vec<i32> {
-        let wanted = 0..self.view.wanted();
-        wanted
+        let wanted = self.view.wanted();
+        let made = self.view.replicas().unwrap_or(wanted);
+        (0..wanted.min(made))
             .filter(|ordinal| !self.serves(&self.view.member(*ordinal)))
             .collect()
     }
@@ -112,7 +183,16 @@ impl<'a> Crew<'a> for Independent<'a> {
         self.serves(member)
     }
 
+    /// Who does not serve is no loss: else two that do not would wait for one another for ever. What is on its disk is
+    /// something else.
     fn may_lose(&self, member: &Member<'a>, loss: Loss) -> Result<(), Refusing> {
+        let is_up = self.is_up(member);
+        if is_up || matches!(loss, Loss::Wipe | Loss::Leave) {
+            self.provided.clone()?;
+        }
+        if !is_up && loss != Loss::Leave {
+            return Ok(());
+        }
         let missing = self.missing();
         if let Some(other) = missing.iter().find(|other| **other != member.ordinal) {
             let words = format!(
@@ -122,7 +202,7 @@ impl<'a> Crew<'a> for Independent<'a> {
             return refuse(Refusal::MembersMissing, words);
         }
         match loss {
-            Loss::Leave => is_idle(self, member),
+            Loss::Leave => self.has_nothing_left(member),
             Loss::Restart | Loss::Replace | Loss::Wipe => Ok(()),
         }
     }
