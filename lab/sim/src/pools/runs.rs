@@ -41,11 +41,12 @@ const OTHERS: [&str; 18] = [
     "Drain",
 ];
 
-/// Those that need a lost disk, another hand or an earlier resource; `operator` reaches them.
-const ELSEWHERE: [Refusal; 3] = [
+/// Those that need a lost disk, another hand, an earlier resource or much luck; `operator` reaches them.
+const ELSEWHERE: [Refusal; 4] = [
     Refusal::ForeignClaim,
     Refusal::GroupKnown,
     Refusal::CachesBehind,
+    Refusal::ChangeInFlight,
 ];
 
 impl Counters {
