@@ -1,8 +1,10 @@
-//! The arrows of DESIGN section 1: which crate may use which, what the simulator links, what shipped binaries hold.
+//! The arrows of DESIGN section 1: which crate may use which, what the simulator links, what shipped binaries hold, and
+//! that what all kinds share names none.
 //!
 //! A crate's place is its folder, so that a new kind needs no line here.
 
 mod links;
+mod names;
 mod place;
 
 use std::collections::BTreeSet;
@@ -33,6 +35,7 @@ pub fn run(root: &Path) -> Result<()> {
     let members = members(root)?;
     let mut faults = forbidden(&members);
     faults.extend(links::check(root, &members)?);
+    faults.extend(names::check(root, quorate_plan::kinds())?);
     if faults.is_empty() {
         let arrows: usize = members.iter().map(|member| member.uses.len()).sum();
         return say(format!(

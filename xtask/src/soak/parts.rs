@@ -14,11 +14,19 @@ pub struct Part {
 /// A run of cargo: what it is to do, and what comes after `--`.
 pub type Step = (&'static [&'static str], &'static [&'static str]);
 
-const SIMULATE: &[&str] = &["run", "--release", "--locked", "--bin", "quorate-sim"];
+const SIMULATE: &[&str] = &[
+    "run",
+    "--release",
+    "--locked",
+    "--workspace",
+    "--bin",
+    "quorate-sim",
+];
 const PLANTED: &[&str] = &[
     "run",
     "--release",
     "--locked",
+    "--workspace",
     "--bin",
     "quorate-sim",
     "--features",
@@ -62,6 +70,7 @@ pub const PARTS: [Part; 8] = [
         steps: &[
             (SIMULATE, &["raft", "--seeds", "10000"]),
             (SIMULATE, &["operator", "--seeds", "10000"]),
+            (SIMULATE, &["pools", "--seeds", "10000"]),
         ],
     },
     Part {
@@ -70,6 +79,7 @@ pub const PARTS: [Part; 8] = [
         steps: &[
             (PLANTED, &["raft", "--seeds", "10000", "--plant", "all"]),
             (PLANTED, &["operator", "--seeds", "40000", "--plant", "all"]),
+            (PLANTED, &["pools", "--seeds", "1000", "--plant", "all"]),
         ],
     },
     Part {
