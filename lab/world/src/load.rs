@@ -68,7 +68,14 @@ impl Load {
     /// # Errors
     /// When they are not, and nothing was for too long.
     pub fn wait_served(&self) -> Result<()> {
-        let wanted = if soaks() { WRITES_OF_SOAK } else { WRITES };
+        self.wait_acknowledged(if soaks() { WRITES_OF_SOAK } else { WRITES })
+    }
+
+    /// Waits for so many acknowledged writes from now on.
+    ///
+    /// # Errors
+    /// When they are not, and nothing was for too long.
+    pub fn wait_acknowledged(&self, wanted: usize) -> Result<()> {
         let from = self.clients.now();
         let (mut seen, mut last) = (0, Instant::now());
         while seen < wanted {

@@ -95,6 +95,8 @@ impl<'a> Lagging<'a> {
         let lagging = &lagging.context("a member on another node")?.pod;
         let pid = process(program, &format!("QUORATE_NAME={lagging}"))?;
         let pid = pid.context("its process")?;
+        // Nobody knows that of one that does not answer.
+        let identities = tenant.identities()?;
         signal(pid, Signal::STOP)?;
         tenant.cluster().wait_pod(lagging, "False")?;
         let folder = tempfile::tempdir()?;
@@ -105,7 +107,7 @@ impl<'a> Lagging<'a> {
             pid,
             is_dearest: is_dearest(&peer),
             peer: peer.clone(),
-            identities: tenant.identities()?,
+            identities,
             follow: tenant.cluster().spawn(&follow, &log)?,
             log,
             _folder: folder,

@@ -16,6 +16,8 @@ pub const KIND: &str = "raftclusters";
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a fault lasts in the soak.
 const LASTS: Duration = Duration::from_secs(10);
+/// So many writes are to be acknowledged in it: clients that ask whoever does not answer wait for most of it.
+const WHILE_A_FAULT_LASTS: usize = 25;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// One run of one test.
@@ -223,7 +225,7 @@ impl Cluster {
         if soaks() {
             std::thread::sleep(LASTS);
         }
-        self.load.wait_served()
+        self.load.wait_acknowledged(WHILE_A_FAULT_LASTS)
     }
 
     /// One fault in which the group serves on, see [`Load::window`]: `inject` returns when it is over and repaired.
