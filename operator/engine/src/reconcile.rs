@@ -252,10 +252,6 @@ mod tests {
             Vec::new()
         }
 
-        fn binary(&self) -> &'static str {
-            kinds()[0].binary()
-        }
-
         fn invalid(
             &self,
             _: &Value,

@@ -189,8 +189,6 @@ pub trait AnyKind: Send + Sync {
     fn marks(&self) -> KindNames;
     /// What the StatefulSets of a resource of this name are called, in the order of [`Kind::POOLS`].
     fn sets(&self, resource: &str) -> Vec<String>;
-    /// See [`Kind::BINARY`].
-    fn binary(&self) -> &'static str;
     /// Reads and checks a resource.
     fn validate(&self, resource: &Value, env: &Env) -> Result<Box<dyn AnyDesired>, Rejected>;
     /// The status of a resource that was refused, where what runs goes on running; none for what is not of the schema.
@@ -279,10 +277,6 @@ where
         pools
             .map(|pool| set_name(resource, K::NAMES, *pool))
             .collect()
-    }
-
-    fn binary(&self) -> &'static str {
-        K::BINARY
     }
 
     fn validate(&self, resource: &Value, env: &Env) -> Result<Box<dyn AnyDesired>, Rejected> {
