@@ -8,7 +8,7 @@ mod control;
 mod network;
 mod node;
 mod place;
-mod process;
+pub mod process;
 mod status;
 mod volumes;
 

@@ -59,31 +59,50 @@ pub fn start(place: &Place, part: &str, program: &Path, arguments: &[String]) ->
 pub fn running(place: &Place) -> Result<Vec<Process>> {
     let mark = format!("{CLUSTER}={}", place.state().display());
     let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let entry = entry?;
-        let Some(pid) = entry.file_name().to_str().and_then(|s| s.parse().ok()) else {
-            continue;
-        };
-        // It may have ended, or belong to somebody else.
-        let Ok(environment) = std::fs::read(entry.path().join("environ")) else {
-            continue;
-        };
-        if let (Some(part), Some(pid)) = (part(&environment, &mark), Pid::from_raw(pid)) {
-            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+    for (pid, environment) in environments()? {
+        if let Some(part) = part(&environment, &mark) {
+            let comm = format!("/proc/{}/comm", pid.as_raw_nonzero());
+            let name = std::fs::read_to_string(comm).unwrap_or_default();
             found.push(Process { pid, part, name });
         }
     }
     Ok(found)
 }
 
-fn part(environment: &[u8], mark: &str) -> Option<String> {
+/// The processes that have a variable, written `NAME=value`, in their environment.
+pub fn with_variable(variable: &str) -> Result<Vec<Pid>> {
+    let mut found = environments()?;
+    found.retain(|(_, environment)| has(environment, variable));
+    Ok(found.into_iter().map(|(pid, _)| pid).collect())
+}
+
+/// What was in each process' environment when it started.
+fn environments() -> Result<Vec<(Pid, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        // It may have ended, or belong to somebody else.
+        if let Some(pid) = pid.and_then(Pid::from_raw)
+            && let Ok(environment) = std::fs::read(entry.path().join("environ"))
+        {
+            found.push((pid, environment));
+        }
+    }
+    Ok(found)
+}
+
+fn has(environment: &[u8], variable: &str) -> bool {
     let mut variables = environment.split(|byte| *byte == 0);
-    if !variables
-        .clone()
-        .any(|variable| variable == mark.as_bytes())
-    {
+    variables.any(|other| other == variable.as_bytes())
+}
+
+fn part(environment: &[u8], mark: &str) -> Option<String> {
+    if !has(environment, mark) {
         return None;
     }
+    let mut variables = environment.split(|byte| *byte == 0);
     let prefix = format!("{PART}=");
     let part = variables.find_map(|variable| variable.strip_prefix(prefix.as_bytes()))?;
     Some(String::from_utf8_lossy(part).into_owned())

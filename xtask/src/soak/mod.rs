@@ -1,24 +1,29 @@
 //! `cargo xtask soak`: what takes hours, in parts that can be run by themselves. What has passed for a commit is not run
 //! again.
 
+mod bounded;
 mod parts;
 mod passed;
 #[cfg(test)]
 mod told;
 
 use std::path::Path;
-use std::time::Instant;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::builder::PossibleValuesParser;
 
 use crate::say::say;
 use crate::tool;
-use parts::{PARTS, Part};
+use parts::{PARTS, Part, Step};
 use passed::Passed;
 
 /// How many cases a property is tried with.
 const CASES: &str = "200000";
+
+/// How long a part may take. Beyond it something hangs, or the part is to be split.
+const PART: Duration = Duration::from_mins(40);
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -87,18 +92,55 @@ fn row(part: &str, result: &str, seconds: impl std::fmt::Display) -> String {
 
 /// One part, until a step fails.
 fn soak(root: &Path, part: &Part) -> Result<()> {
-    for (what, rest) in part.steps {
-        let mut cargo = tool::cargo(root);
-        cargo.args(*what);
-        if !rest.is_empty() {
-            cargo.arg("--").args(*rest);
+    let end = Instant::now() + PART;
+    for command in part.steps.iter().map(|step| commands(root, step)) {
+        for mut command in command? {
+            // The tests ask for the one, proptest for the other.
+            command
+                .env("QUORATE_SOAK", "1")
+                .env("PROPTEST_CASES", CASES);
+            bounded::run(command, end)?;
         }
-        // The tests ask for the one, proptest for the other.
-        cargo.env("QUORATE_SOAK", "1").env("PROPTEST_CASES", CASES);
-        let ended = cargo.status().context("cannot run cargo")?;
-        ensure!(ended.success(), "{cargo:?}: {ended}");
     }
     Ok(())
+}
+
+fn commands(root: &Path, step: &Step) -> Result<Vec<Command>> {
+    let cargo = |what: &[&str]| {
+        let mut cargo = tool::cargo(root);
+        cargo.args(what);
+        cargo
+    };
+    Ok(match step {
+        Step::Cargo(what, rest) => {
+            let mut cargo = cargo(what);
+            if !rest.is_empty() {
+                cargo.arg("--").args(*rest);
+            }
+            vec![cargo]
+        }
+        Step::Simulate(rest) => vec![cargo(&SIMULATOR), simulator(root, rest)?],
+        Step::Hunt(rest) => {
+            let mut build = cargo(&SIMULATOR);
+            build.args(["--features", "quorate-sim/planted-bugs"]);
+            vec![build, simulator(root, rest)?]
+        }
+    })
+}
+
+const SIMULATOR: [&str; 6] = [
+    "build",
+    "--release",
+    "--locked",
+    "--workspace",
+    "--bin",
+    "quorate-sim",
+];
+
+fn simulator(root: &Path, arguments: &[&str]) -> Result<Command> {
+    let mut simulator = Command::new(crate::release_folder()?.join("quorate-sim"));
+    simulator.current_dir(root).args(arguments);
+    Ok(simulator)
 }
 
 /// The commit that is checked out, if nothing differs from it.

@@ -7,31 +7,22 @@ pub struct Part {
     pub name: &'static str,
     /// What it tests.
     pub about: &'static str,
-    /// Runs of cargo, one after the other.
+    /// What it does.
     pub steps: &'static [Step],
 }
 
-/// A run of cargo: what it is to do, and what comes after `--`.
-pub type Step = (&'static [&'static str], &'static [&'static str]);
+/// What a part does, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// A run of cargo: what it is to do, and what comes after `--`.
+    Cargo(&'static [&'static str], &'static [&'static str]),
+    /// The simulator builds and runs; cargo's own `run` takes no `--workspace`.
+    Simulate(&'static [&'static str]),
+    /// The same, of a build that has the planted bugs.
+    Hunt(&'static [&'static str]),
+}
+use Step::{Cargo, Hunt, Simulate};
 
-const SIMULATE: &[&str] = &[
-    "run",
-    "--release",
-    "--locked",
-    "--workspace",
-    "--bin",
-    "quorate-sim",
-];
-const PLANTED: &[&str] = &[
-    "run",
-    "--release",
-    "--locked",
-    "--workspace",
-    "--bin",
-    "quorate-sim",
-    "--features",
-    "quorate-sim/planted-bugs",
-];
 const UNITS: &[&str] = &[
     "test",
     "--release",
@@ -56,11 +47,11 @@ const KUBERNETES: &[&str] = &[
     "--test",
     "kubernetes",
 ];
-const BINARIES: Step = (
+const BINARIES: Step = Cargo(
     &["build", "--release", "--locked", "--workspace", "--bins"],
     &[],
 );
-const VARIANTS: Step = (&["xtask", "variants"], &[]);
+const VARIANTS: Step = Cargo(&["xtask", "variants"], &[]);
 
 /// All of them, the cheapest to fail first. A name after `--` is a test's, or begins or ends those of several.
 pub const PARTS: [Part; 8] = [
@@ -68,24 +59,24 @@ pub const PARTS: [Part; 8] = [
         name: "simulations",
         about: "10,000 seeds per world",
         steps: &[
-            (SIMULATE, &["raft", "--seeds", "10000"]),
-            (SIMULATE, &["operator", "--seeds", "10000"]),
-            (SIMULATE, &["pools", "--seeds", "10000"]),
+            Simulate(&["raft", "--seeds", "10000"]),
+            Simulate(&["operator", "--seeds", "10000"]),
+            Simulate(&["pools", "--seeds", "10000"]),
         ],
     },
     Part {
         name: "hunts",
         about: "every planted bug is found, without knowing where",
         steps: &[
-            (PLANTED, &["raft", "--seeds", "10000", "--plant", "all"]),
-            (PLANTED, &["operator", "--seeds", "40000", "--plant", "all"]),
-            (PLANTED, &["pools", "--seeds", "1000", "--plant", "all"]),
+            Hunt(&["raft", "--seeds", "10000", "--plant", "all"]),
+            Hunt(&["operator", "--seeds", "40000", "--plant", "all"]),
+            Hunt(&["pools", "--seeds", "1000", "--plant", "all"]),
         ],
     },
     Part {
         name: "hostile",
         about: "mutated and random bytes in bulk for whatever reads from a socket or a disk",
-        steps: &[(
+        steps: &[Cargo(
             UNITS,
             &[
                 "no_bytes_make_it_panic",
@@ -101,7 +92,7 @@ pub const PARTS: [Part; 8] = [
         steps: &[
             BINARIES,
             VARIANTS,
-            (PROCESSES, &["--nocapture", "--test-threads", "1"]),
+            Cargo(PROCESSES, &["--nocapture", "--test-threads", "1"]),
         ],
     },
     Part {
@@ -109,7 +100,7 @@ pub const PARTS: [Part; 8] = [
         about: "every mutating request of the operator fails once: each n, both faults",
         steps: &[
             BINARIES,
-            (
+            Cargo(
                 KUBERNETES,
                 &[
                     "--include-ignored",
@@ -125,7 +116,7 @@ pub const PARTS: [Part; 8] = [
         steps: &[
             BINARIES,
             VARIANTS,
-            (
+            Cargo(
                 KUBERNETES,
                 &[
                     "--include-ignored",
@@ -140,7 +131,7 @@ pub const PARTS: [Part; 8] = [
         about: "200 resources",
         steps: &[
             BINARIES,
-            (
+            Cargo(
                 KUBERNETES,
                 &[
                     "--include-ignored",
@@ -155,7 +146,7 @@ pub const PARTS: [Part; 8] = [
         about: "a pod deleted and a node lost, ten times each",
         steps: &[
             BINARIES,
-            (
+            Cargo(
                 KUBERNETES,
                 &[
                     "--include-ignored",
