@@ -1,18 +1,22 @@
 //! `docs/soak.md` names what there is, and all of it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use super::parts::{PARTS, Step};
 
+/// Asked for once: cargo is started for it.
+static ROOT: LazyLock<PathBuf> = LazyLock::new(|| crate::root().unwrap());
+
 fn read(path: impl AsRef<Path>) -> String {
-    std::fs::read_to_string(crate::root().unwrap().join(path)).unwrap()
+    std::fs::read_to_string(ROOT.join(path)).unwrap()
 }
 
 /// All sources below a folder.
 fn sources(folder: &str) -> String {
     let mut text = String::new();
-    for entry in std::fs::read_dir(crate::root().unwrap().join(folder)).unwrap() {
+    for entry in std::fs::read_dir(ROOT.join(folder)).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             text += &sources(path.to_str().unwrap());
