@@ -9,7 +9,7 @@ use super::{Group, marks};
 use crate::planted::planted;
 use crate::pool::claims::{get, mark};
 use crate::pool::repair::restart;
-use crate::pool::rollout::is_left_behind;
+use crate::pool::rollout::{is_left_behind, take_back};
 use crate::pool::{Crew, Member, Reason, Refusing, Step, may_populate, refuse};
 use crate::{Action, Refusal};
 
@@ -72,7 +72,8 @@ impl<'a> Group<'a> {
                 id: id.unwrap_or_default(),
                 asked: true,
             };
-            return founder.written(self, true);
+            // What was published while it was formed reached every pod; from now on they may be lost one by one.
+            return founder.written(self, true).and(take_back(view));
         }
         if let Err(refused) = may_populate(view, view.wanted()) {
             return Step::attempt(Reason::FOREIGN_CLAIM, Err(refused), "", None);

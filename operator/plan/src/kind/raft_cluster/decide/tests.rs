@@ -485,3 +485,12 @@ fn before_the_group_is_formed_a_revision_that_never_ran_leaves_nothing_behind() 
         "replicas 3 partition 0, delete pod demo-rcl-2"
     );
 }
+
+#[test]
+fn what_was_published_while_the_group_formed_is_fenced_off_when_it_is_there() {
+    let mut edited = Situation::formed(5);
+    edited.resource["status"]["group"]["formed"] = json!(false);
+    edited.outdate([0, 1, 2, 3]);
+    assert_eq!(edited.step(), "replicas 5 partition 4");
+    assert_eq!(edited.write_status()["group"]["formed"], true);
+}
