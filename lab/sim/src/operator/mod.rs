@@ -26,9 +26,6 @@ const NAME: &str = "a";
 /// Its StatefulSet's.
 static SET: LazyLock<String> = LazyLock::new(|| kind().sets(NAME).swap_remove(0));
 
-/// How its kind is called; to ask is to make a whole schema.
-static KIND: LazyLock<String> = LazyLock::new(|| kind().names().kind);
-
 /// The kind that is simulated.
 fn kind() -> &'static dyn AnyKind {
     kinds()[0]

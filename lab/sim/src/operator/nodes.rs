@@ -386,7 +386,7 @@ impl Nodes {
         };
         Ok(MemberStatus {
             schema: STATUS_VERSION.into(),
-            kind: super::KIND.clone(),
+            kind: super::kind().names().kind.clone(),
             name: pod.to_owned(),
             version: process.version.clone(),
             feature_level: 1,

@@ -10,7 +10,7 @@ use super::api::{Api, set_of};
 use super::members::Members;
 use crate::operator::group::{Configuration, Id};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Judge {
     /// Who served at the last look, with its UID.
     serving: BTreeSet<String>,
@@ -25,6 +25,8 @@ pub(super) struct Judge {
     /// Pods that the operator took away, with their UIDs: they are not back yet.
     away: BTreeMap<String, String>,
     pub drains: bool,
+    /// Another hand interferes: what follows is not the operator's doing.
+    pub is_blind: bool,
 }
 
 impl Judge {
@@ -74,10 +76,13 @@ impl Judge {
     /// What may not be.
     pub fn apply(&self, api: &Api, members: &Members, wanted: &StatefulSet) -> Result<(), String> {
         let set = wanted.metadata.name.clone().unwrap_or_default();
-        let Some(living) = api.sets.get(&set) else {
+        let Some(living) = api.sets.get(&set).filter(|_| !self.is_blind) else {
             return Ok(());
         };
-        let grouped = members.grouped.as_ref() == Some(&set);
+        let grouped = members
+            .grouped
+            .as_ref()
+            .is_some_and(|(grouped, _)| *grouped == set);
         let leaving: Vec<_> = (replicas(wanted)..replicas(living))
             .map(|o| pod_name(&set, o))
             .collect();
@@ -141,7 +146,12 @@ impl Judge {
             .is_some_and(|seat| seat.part != Part::Learner);
         let alone = in_force.voters().count() == 1;
         let counts = |other| other != id && self.healthy.contains(&other);
-        if !self.serving.contains(pod) || !votes || alone || in_force.is_quorum(counts) {
+        if self.is_blind
+            || !self.serving.contains(pod)
+            || !votes
+            || alone
+            || in_force.is_quorum(counts)
+        {
             return Ok(());
         }
         Err(format!(
@@ -165,7 +175,7 @@ impl Judge {
         } else {
             self.is_wanted(pod)
         };
-        if !self.serving.contains(pod) || !missed {
+        if !self.serving.contains(pod) || !missed || self.is_blind {
             return Ok(());
         }
         // A revision goes down the ordinals of a group; a repair further down is a matter of its quorum.

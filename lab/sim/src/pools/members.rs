@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use quorate_model::is_ready;
+use quorate_model::{is_ready, ordinal};
+use quorate_plan::Voters;
 use quorate_wire::{
     GroupRequest, MemberRequest, MemberState, MemberStatus, Part, RestartBlocker, STATUS_VERSION,
 };
@@ -28,10 +29,10 @@ pub(super) struct Process {
     drained: i64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Members {
-    /// The StatefulSet whose members form a group.
-    pub grouped: Option<String>,
+    /// The StatefulSet whose members form a group, and who of them votes.
+    pub grouped: Option<(String, Voters)>,
     pub group: Group,
     pub processes: BTreeMap<String, Process>,
     disks: BTreeMap<String, (Id, MemberState)>,
@@ -39,7 +40,16 @@ pub(super) struct Members {
 
 impl Members {
     pub fn is_grouped(&self, pod: &str) -> bool {
-        self.grouped.as_deref() == Some(set_of(pod))
+        let grouped = self.grouped.as_ref();
+        grouped.is_some_and(|(set, _)| set == set_of(pod))
+    }
+
+    /// Whether it is a member of the group's pool that never votes.
+    fn is_spare(&self, pod: &str) -> bool {
+        let Some((set, Voters::First(voters))) = &self.grouped else {
+            return false;
+        };
+        ordinal(set, pod).is_some_and(|ordinal| ordinal >= *voters)
     }
 
     pub fn id_of(&self, pod: &str) -> Option<Id> {
@@ -102,8 +112,8 @@ impl Members {
                 continue;
             }
             process.running = true;
-            let grouped = self.grouped.as_deref() == Some(set_of(pod));
-            let state = match grouped {
+            let grouped = self.grouped.as_ref();
+            let state = match grouped.is_some_and(|(set, _)| set == set_of(pod)) {
                 true => MemberState::Empty,
                 false => MemberState::Running,
             };
@@ -126,7 +136,8 @@ impl Members {
             let Some((id, state)) = self.disks.get_mut(&process.disk) else {
                 continue;
             };
-            if self.grouped.as_deref() != Some(set_of(pod)) {
+            let grouped = self.grouped.as_ref();
+            if grouped.is_none_or(|(set, _)| set != set_of(pod)) {
                 continue;
             }
             match *state {
@@ -166,11 +177,11 @@ impl Members {
         }
         let configuration = self.group.configuration();
         let seat = configuration.and_then(|in_force| in_force.seat(id));
-        let is_spare = || quorate_model::ordinal(set_of(pod), pod).is_some_and(|o| o >= 3);
         let in_place = match seat {
             Some(seat) => seat.part != Part::Learner && self.group.is_caught_up(id),
             None => {
-                is_spare() && self.disks.get(&process.disk).map(|d| d.1) == Some(MemberState::Empty)
+                self.is_spare(pod)
+                    && self.disks.get(&process.disk).map(|d| d.1) == Some(MemberState::Empty)
             }
         };
         self.group.leader.is_some() && in_place

@@ -550,7 +550,7 @@ impl Situation {
 
     /// The status when the spec is wrong.
     pub fn invalid(&self) -> Value {
-        let kind = Erased::<RaftClusters>::NEW;
+        let kind = Erased::<RaftClusters>::new();
         let status = kind.invalid(&self.resource, &[], &self.observed, now());
         status.unwrap().json()
     }
