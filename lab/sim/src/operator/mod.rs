@@ -5,7 +5,6 @@ mod api;
 mod counters;
 mod ending;
 mod faults;
-pub(crate) mod group;
 mod host;
 mod judge;
 pub(crate) mod nodes;

@@ -71,9 +71,6 @@ impl<'w> SimHost<'w> {
 
     fn look(&mut self) -> Snapshot {
         let world = &mut *self.world;
-        let cluster = world.api.resource["metadata"]["uid"]
-            .as_str()
-            .unwrap_or_default();
         let answer = |name: &String| Answer {
             pod_uid: world.api.pods[name]
                 .metadata
@@ -81,7 +78,7 @@ impl<'w> SimHost<'w> {
                 .clone()
                 .unwrap_or_default(),
             at: timestamp(world.now),
-            status: world.members.status(name, cluster, world.now),
+            status: world.members.status(name, world.now),
         };
         let answers = world
             .api

@@ -40,10 +40,9 @@ const OTHERS: [&str; 16] = [
 ];
 
 /// Those that need a lost or damaged disk, another hand, an earlier resource or much luck; `operator` reaches them.
-const ELSEWHERE: [&str; 5] = [
+const ELSEWHERE: [&str; 4] = [
     Refusal::ForeignClaim.name(),
     Refusal::GroupKnown.name(),
-    Refusal::CachesBehind.name(),
     Refusal::ChangeInFlight.name(),
     "SetAside",
 ];

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_engine::{Key, Memory, Round, reconcile};
 use quorate_model::{is_ready, is_terminating};
 use quorate_plan::AnyKind;
-use quorate_plan::testing::example;
+use quorate_plan::testing::{self, example};
 use serde_json::{Value, json};
 
 use super::NAME;
@@ -70,15 +70,14 @@ impl World {
             "metadata": { "name": NAME, "namespace": "default", "uid": "resource", "generation": 0 },
         });
         api.edit_spec(user.spec());
-        let first = kind.sets(NAME).swap_remove(0);
-        let (mut judge, mut members) = (Judge::default(), Members::default());
+        let mut judge = Judge::default();
         judge.drains = asks.contains(&"Drain");
-        members.grouped = example(kind).voters.map(|voters| (first, voters));
+        let members = testing::Members::new(kind, "default", NAME, "resource");
         World {
             now,
             kind,
             api,
-            members,
+            members: Members::of(members),
             judge,
             user,
             counters: Counters::default(),
@@ -150,7 +149,7 @@ impl World {
 
     fn stop(&mut self, pod: &str) {
         self.trace(|| format!("{pod} is stopped"));
-        self.members.stop(pod);
+        self.members.all.hand_over(pod);
         self.api.delete_pod(pod, timestamp(self.now));
     }
 

@@ -3,11 +3,14 @@
 
 mod duo;
 mod example;
+pub mod group;
 mod herd;
+mod members;
 
 pub use duo::{Duo, Duos};
 pub use example::{Example, Size, all, example};
 pub use herd::{Herd, Herds};
+pub use members::{Members, sound_group, sound_member, sound_voter};
 
 use crate::{AnyKind, Erased};
 

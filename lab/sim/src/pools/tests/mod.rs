@@ -100,7 +100,7 @@ impl World {
                 json!([claim.metadata.owner_references, marks]),
             )
         });
-        let in_force = self.members.group.configuration();
+        let in_force = self.members.all.group.configuration();
         let voters = in_force.map(|in_force| {
             let mut voters: Vec<_> = in_force.voters().map(|seat| &seat.name).collect();
             voters.sort_unstable();
