@@ -2,7 +2,6 @@
 //! abstract raft group, and every fault between any two of the operator's effects.
 
 mod api;
-mod counters;
 mod ending;
 mod faults;
 mod host;
@@ -16,8 +15,9 @@ use std::sync::LazyLock;
 
 use quorate_plan::{AnyKind, kinds};
 
-pub use counters::Counters;
-pub use runs::{Outcome, Report, bugs, run_seed, run_seeds};
+/// See [`crate::Simulation`].
+#[derive(Debug)]
+pub struct Operator;
 
 /// The resource's name.
 const NAME: &str = "a";

@@ -14,12 +14,12 @@ use quorate_plan::testing::group::{Group, Id, Refused};
 use quorate_wire::{GroupRequest, MemberRequest, MemberState};
 
 use super::api::Api;
-use super::counters::Counters;
 use super::host::SimHost;
 use super::judge::{Judge, Scene};
 use super::nodes::{Nodes, timestamp};
 use super::user::User;
 use super::{NAME, kind};
+use crate::counters::Counters;
 
 /// A request that is delivered once more.
 #[derive(Clone, Debug)]

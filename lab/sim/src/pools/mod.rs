@@ -12,7 +12,9 @@ mod tests;
 mod user;
 mod world;
 
-pub use runs::{Counters, Outcome, Report, bugs, run_seed, run_seeds};
+/// See [`crate::Simulation`].
+#[derive(Debug)]
+pub struct Pools;
 
 /// The resource's name.
 const NAME: &str = "a";

@@ -16,8 +16,8 @@ use super::api::Api;
 use super::host::{Hit, SimHost};
 use super::judge::Judge;
 use super::members::{Members, Process};
-use super::runs::Counters;
 use super::user::User;
+use crate::counters::Counters;
 use crate::operator::nodes::timestamp;
 use crate::operator::world::finish;
 

@@ -13,6 +13,7 @@ use super::runs::PATIENCE;
 use super::user::User;
 use super::world::World;
 use super::*;
+use crate::{run_seed, run_seeds};
 
 /// Nothing is under way when the operator has written nothing for so long: it looks once a second.
 const QUIET: i64 = 3_000;
@@ -20,11 +21,14 @@ const QUIET: i64 = 3_000;
 /// A few seeds in every test run; the thousands are `quorate-sim pools`.
 #[test]
 fn some_seeds_hold_and_a_seed_determines_everything() {
-    let report = run_seeds(0..24, 2, &|_| ());
+    let report = run_seeds::<Pools>(0..24, 2, &|_| ());
     let report = report.unwrap_or_else(|failure| panic!("seed {}: {}", failure.seed, failure.what));
     assert_eq!(report.seeds, 24);
     for seed in 0..3 {
-        let (first, second) = (run_seed(seed, false), run_seed(seed, false));
+        let (first, second) = (
+            run_seed::<Pools>(seed, false),
+            run_seed::<Pools>(seed, false),
+        );
         assert_eq!(first.unwrap().hash, second.unwrap().hash, "seed {seed}");
     }
 }
@@ -33,8 +37,8 @@ fn some_seeds_hold_and_a_seed_determines_everything() {
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_are_found() {
-    for bug in bugs() {
-        let run = |seed| bug.with(|| run_seed(seed, false)).map(drop);
+    for bug in <Pools as crate::Simulation>::bugs() {
+        let run = |seed| bug.with(|| run_seed::<Pools>(seed, false)).map(drop);
         assert!(crate::each(0..300, 2, &run).0.is_some(), "{bug:?}");
     }
 }
