@@ -5,6 +5,7 @@
 mod cli;
 
 use clap::{Parser, Subcommand};
+use quorate_sim::{operator, pools, raft};
 
 /// Runs whole clusters in one thread, with faults from a seed.
 #[derive(Debug, Parser)]
@@ -39,8 +40,8 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Raft(arguments) => cli::run::<cli::Raft>(&arguments),
-        Command::Operator(arguments) => cli::run::<cli::Operator>(&arguments),
-        Command::Pools(arguments) => cli::run::<cli::Pools>(&arguments),
+        Command::Raft(arguments) => cli::run::<raft::Raft>(&arguments),
+        Command::Operator(arguments) => cli::run::<operator::Operator>(&arguments),
+        Command::Pools(arguments) => cli::run::<pools::Pools>(&arguments),
     }
 }

@@ -13,6 +13,18 @@ pub const NAME: Rule = (
     "metadata.name must be a DNS label of at most 40 characters that begins with a letter: pods and Services carry it with a suffix",
 );
 
+/// The form of an image reference, far enough to catch a slip; the registry judges the rest.
+pub const IMAGE: Rule = (
+    "self.matches('^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$')",
+    "image must be an image reference without spaces, as registry.example.com/raft-cluster:1.2.3; leave it out for the operator's own",
+);
+
+/// The version becomes a label.
+pub const VERSION: Rule = (
+    "self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$')",
+    "version must be letters, digits, '-', '_' and '.', as the image's binary reports it (1.2.3); leave it out to accept any",
+);
+
 /// Adds rules to a schema, for `#[schemars(transform = ...)]` on a shared fragment: whoever uses the fragment gets them.
 pub fn attach(schema: &mut Schema, rules: &[Rule]) {
     for (rule, message) in rules {

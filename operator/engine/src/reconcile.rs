@@ -232,7 +232,7 @@ mod tests {
     struct Deletes(ObjectMeta);
 
     impl AnyKind for Deletes {
-        fn names(&self) -> Names {
+        fn names(&self) -> &Names {
             kinds()[0].names()
         }
 

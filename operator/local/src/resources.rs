@@ -311,11 +311,11 @@ fn custom(kind: &'static dyn AnyKind) -> ResourceType {
     });
     ResourceType {
         columns: columns.collect(),
-        api_version: names.api_version,
-        kind: names.kind,
-        plural: names.plural,
-        singular: names.singular,
-        short: names.short,
+        api_version: names.api_version.clone(),
+        kind: names.kind.clone(),
+        plural: names.plural.clone(),
+        singular: names.singular.clone(),
+        short: names.short.clone(),
         writers: Writers::People,
         custom: Some(kind),
     }

@@ -76,7 +76,10 @@ pub fn manifests(image: &str) -> serde_json::Result<Vec<Value>> {
 
 /// What the operator does in the namespaces of its resources.
 fn rules() -> Vec<PolicyRule> {
-    let plurals: Vec<String> = kinds().iter().map(|kind| kind.names().plural).collect();
+    let plurals: Vec<String> = kinds()
+        .iter()
+        .map(|kind| kind.names().plural.clone())
+        .collect();
     let statuses: Vec<String> = plurals
         .iter()
         .map(|plural| format!("{plural}/status"))
@@ -111,7 +114,7 @@ fn aggregated(role: &str, verbs: &[&str]) -> ClusterRole {
     let plurals: Vec<String> = kinds()
         .iter()
         .flat_map(|kind| {
-            let plural = kind.names().plural;
+            let plural = &kind.names().plural;
             [plural.clone(), format!("{plural}/scale")]
         })
         .collect();

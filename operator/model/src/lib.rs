@@ -13,8 +13,8 @@ mod claim;
 mod pod;
 mod revision;
 mod sync;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use claim::claim_name;
 pub use pod::{adopt, is_ready, is_terminating, ordinal, pod_name, revision_of};

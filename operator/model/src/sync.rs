@@ -317,11 +317,11 @@ mod tests {
         let mut world = World::new(OLD, set(3, "a"));
         world.round();
         assert_eq!(
-            world.pods.keys().collect::<Vec<_>>(),
+            world.objects.pods.keys().collect::<Vec<_>>(),
             ["web-0", "web-1", "web-2"]
         );
         assert_eq!(
-            world.claims.keys().collect::<Vec<_>>(),
+            world.objects.claims.keys().collect::<Vec<_>>(),
             ["data-web-0", "data-web-1", "data-web-2"]
         );
     }
@@ -331,19 +331,19 @@ mod tests {
         let mut world = World::running(OLD, set(3, "a"));
         let (pod, claim) = (
             world.pod_uid("web-1"),
-            world.claims["data-web-1"].metadata.uid.clone(),
+            world.objects.claims["data-web-1"].metadata.uid.clone(),
         );
         world.remove_pod("web-1");
         world.round();
         assert_ne!(world.pod_uid("web-1"), pod);
-        assert_eq!(world.claims["data-web-1"].metadata.uid, claim);
+        assert_eq!(world.objects.claims["data-web-1"].metadata.uid, claim);
     }
 
     #[test]
     fn an_update_begins_at_the_top_and_waits_for_each_pod() {
         for rules in [OLD, NEW] {
             let mut world = World::running(rules, set(3, "a"));
-            world.set.spec = set(3, "b").spec;
+            world.objects.set.spec = set(3, "b").spec;
             world.round();
             assert_eq!(world.images(), ["a", "a", "-"]);
             world.round();
@@ -353,7 +353,7 @@ mod tests {
             world.make_ready();
             world.settle();
             assert_eq!(world.images(), ["b", "b", "b"]);
-            let status = world.set.status.clone().unwrap();
+            let status = world.objects.set.status.clone().unwrap();
             assert_eq!(status.current_revision, status.update_revision);
         }
     }
@@ -363,7 +363,7 @@ mod tests {
         let mut wanted = set(2, "a");
         wanted.spec.as_mut().unwrap().min_ready_seconds = Some(10);
         let mut world = World::running(OLD, wanted);
-        world.set.spec.as_mut().unwrap().template = set(2, "b").spec.unwrap().template;
+        world.objects.set.spec.as_mut().unwrap().template = set(2, "b").spec.unwrap().template;
         world.round();
         world.round();
         world.make_ready();
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn an_ordinal_below_the_partition_comes_back_at_the_stable_revision() {
         let mut world = World::running(OLD, set(3, "a"));
-        world.set.spec = partition(set(3, "b"), 2).spec;
+        world.objects.set.spec = partition(set(3, "b"), 2).spec;
         world.settle();
         assert_eq!(world.images(), ["a", "a", "b"]);
         for pod in ["web-0", "web-2"] {
@@ -391,10 +391,10 @@ mod tests {
     #[test]
     fn a_raised_partition_leaves_a_broken_pod_alone_until_it_is_deleted() {
         let mut world = World::running(OLD, set(3, "a"));
-        world.set.spec = partition(set(3, "b"), 2).spec;
+        world.objects.set.spec = partition(set(3, "b"), 2).spec;
         world.round();
         world.round();
-        world.set.spec = partition(set(3, "a"), 3).spec;
+        world.objects.set.spec = partition(set(3, "a"), 3).spec;
         world.round();
         assert_eq!(world.images(), ["a", "a", "b"]);
         world.remove_pod("web-2");
@@ -407,7 +407,7 @@ mod tests {
         for (rules, expected) in [(OLD, ["a", "a", "b"]), (NEW, ["a", "a", "a"])] {
             let mut world = World::running(rules, set(3, "a"));
             world.make_unready("web-2");
-            world.set.spec = set(3, "b").spec;
+            world.objects.set.spec = set(3, "b").spec;
             world.round();
             world.round();
             assert_eq!(world.images(), expected);
@@ -417,10 +417,10 @@ mod tests {
     #[test]
     fn scaling_in_removes_the_top_at_once_and_keeps_the_claims() {
         let mut world = World::running(OLD, set(5, "a"));
-        world.set.spec.as_mut().unwrap().replicas = Some(3);
+        world.objects.set.spec.as_mut().unwrap().replicas = Some(3);
         world.round();
-        assert_eq!(world.pods.len(), 3);
-        assert_eq!(world.claims.len(), 5);
+        assert_eq!(world.objects.pods.len(), 3);
+        assert_eq!(world.objects.claims.len(), 5);
     }
 
     #[test]
@@ -433,9 +433,9 @@ mod tests {
             .persistent_volume_claim_retention_policy =
             serde_json::from_value(serde_json::json!({ "whenScaled": "Delete" })).unwrap();
         let mut world = World::running(OLD, wanted);
-        world.set.spec.as_mut().unwrap().replicas = Some(1);
+        world.objects.set.spec.as_mut().unwrap().replicas = Some(1);
         world.round();
-        let owners = world.claims["data-web-1"]
+        let owners = world.objects.claims["data-web-1"]
             .metadata
             .owner_references
             .clone()
@@ -444,7 +444,10 @@ mod tests {
             (owners[0].kind.as_str(), owners[0].name.as_str()),
             ("Pod", "web-1")
         );
-        assert_eq!(world.claims["data-web-0"].metadata.owner_references, None);
+        assert_eq!(
+            world.objects.claims["data-web-0"].metadata.owner_references,
+            None
+        );
     }
 
     #[test]
@@ -452,6 +455,7 @@ mod tests {
         let mut world = World::running(OLD, set(3, "a"));
         let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH);
         world
+            .objects
             .claims
             .get_mut("data-web-1")
             .unwrap()
@@ -459,10 +463,13 @@ mod tests {
             .deletion_timestamp = Some(now);
         world.remove_pod("web-1");
         world.round();
-        assert!(!world.pods.contains_key("web-1"));
-        world.claims.remove("data-web-1");
+        assert!(!world.objects.pods.contains_key("web-1"));
+        world.objects.claims.remove("data-web-1");
         world.round();
-        assert!(world.pods.contains_key("web-1") && world.claims.contains_key("data-web-1"));
+        assert!(
+            world.objects.pods.contains_key("web-1")
+                && world.objects.claims.contains_key("data-web-1")
+        );
     }
 
     #[test]
@@ -470,6 +477,7 @@ mod tests {
         let mut world = World::running(OLD, set(3, "a"));
         let uid = world.pod_uid("web-0");
         world
+            .objects
             .pods
             .get_mut("web-0")
             .unwrap()
@@ -484,12 +492,12 @@ mod tests {
     #[test]
     fn a_set_that_is_being_deleted_only_reports() {
         let mut world = World::running(OLD, set(3, "a"));
-        world.set.metadata.deletion_timestamp = Some(
+        world.objects.set.metadata.deletion_timestamp = Some(
             k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
         );
         world.remove_pod("web-0");
         world.round();
-        assert_eq!(world.set.status.as_ref().unwrap().replicas, 2);
+        assert_eq!(world.objects.set.status.as_ref().unwrap().replicas, 2);
     }
 
     #[test]

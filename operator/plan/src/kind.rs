@@ -5,6 +5,7 @@ pub mod raft_cluster;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -182,7 +183,7 @@ pub struct Names {
 /// A kind whose types were erased, for the registry.
 pub trait AnyKind: Send + Sync {
     /// How it is called.
-    fn names(&self) -> Names;
+    fn names(&self) -> &Names;
     /// The definition of its resource.
     fn crd(&self) -> CustomResourceDefinition;
     /// How its objects are marked.
@@ -232,15 +233,32 @@ pub type Registry = &'static [&'static dyn AnyKind];
 
 /// Every kind there is.
 pub fn kinds() -> Registry {
-    &[&Erased::<raft_cluster::RaftClusters>::NEW]
+    static RAFT_CLUSTERS: Erased<raft_cluster::RaftClusters> = Erased::new();
+    static ALL: [&dyn AnyKind; 1] = [&RAFT_CLUSTERS];
+    &ALL
 }
 
 /// A kind whose types are to be erased.
-pub struct Erased<K>(PhantomData<K>);
+pub struct Erased<K> {
+    kind: PhantomData<K>,
+    /// To ask for them is to make a whole schema; hosts ask all the time.
+    names: OnceLock<Names>,
+}
 
 impl<K> Erased<K> {
-    /// The only one.
-    pub const NEW: Self = Self(PhantomData);
+    /// It costs nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            kind: PhantomData,
+            names: OnceLock::new(),
+        }
+    }
+}
+
+impl<K> Default for Erased<K> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 fn read<K: Kind>(resource: &Value) -> Option<K::Resource> {
@@ -251,17 +269,19 @@ impl<K: Kind> AnyKind for Erased<K>
 where
     K::Status: DeserializeOwned,
 {
-    fn names(&self) -> Names {
-        let names = K::Resource::crd().spec.names;
-        Names {
-            kind: names.kind.clone(),
-            api_version: K::Resource::api_version(&()).into_owned(),
-            plural: names.plural,
-            singular: names
-                .singular
-                .unwrap_or_else(|| names.kind.to_ascii_lowercase()),
-            short: names.short_names.unwrap_or_default(),
-        }
+    fn names(&self) -> &Names {
+        self.names.get_or_init(|| {
+            let names = K::Resource::crd().spec.names;
+            Names {
+                kind: names.kind.clone(),
+                api_version: K::Resource::api_version(&()).into_owned(),
+                plural: names.plural,
+                singular: names
+                    .singular
+                    .unwrap_or_else(|| names.kind.to_ascii_lowercase()),
+                short: names.short_names.unwrap_or_default(),
+            }
+        })
     }
 
     fn crd(&self) -> CustomResourceDefinition {

@@ -91,7 +91,7 @@ impl Refusal {
     ];
 
     /// The name in CamelCase.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Refusal::CachesBehind => "CachesBehind",
             Refusal::Paused => "Paused",

@@ -1,12 +1,14 @@
-//! What every kind must do, over the registry: those that ship and those that are for tests. A new kind adds a line to
-//! [`REFUSED`], and a golden file by `INSTA_UPDATE=always cargo test -p quorate-plan --test kinds`.
+//! What every kind must do, over the registry: those that ship and those that are for tests. A new kind adds its example (see
+//! `testing::Example`), and a golden file by `INSTA_UPDATE=always cargo test -p quorate-plan --test kinds`. What its operator
+//! does with its objects and members is tried in `lab/sim/src/pools`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use quorate_plan::testing::{all, example};
 use quorate_plan::{
-    AnyDesired, AnyKind, Env, Invalid, Object, Observed, PoolStage, Rejected, Stage, kinds, testing,
+    AnyDesired, AnyKind, Env, Invalid, Object, Observed, PoolStage, Rejected, Stage,
 };
 use serde_json::{Value, json};
 
@@ -14,17 +16,6 @@ const UID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// As long as the rule on names allows.
 const LONGEST: &str = "abcdefghijklmnopqrstuvwxyz-0123456789-ab";
-
-/// By kind: a number of members that a rule refuses, and what it says.
-const REFUSED: [(&str, &str, i32, &str); 3] = [
-    ("RaftCluster", "members", 4, "members must be 1, 3, 5 or 7"),
-    ("Herd", "members", 10, "members must be 1 to 9"),
-    ("Duo", "controllers", 2, "controllers must be 1, 3 or 5"),
-];
-
-fn all() -> impl Iterator<Item = &'static dyn AnyKind> {
-    kinds().iter().chain(testing::KINDS).copied()
-}
 
 fn env(kind: &dyn AnyKind) -> Env {
     Env {
@@ -180,7 +171,7 @@ fn the_smallest_resource_is_built_as_its_golden_file_says() {
         settings.set_snapshot_path("golden");
         settings.set_prepend_module_to_snapshot(false);
         settings.set_omit_expression(true);
-        let name = kind.names().singular;
+        let name = kind.names().singular.clone();
         settings.bind(|| insta::assert_snapshot!(name, documents.join("---\n")));
     }
 }
@@ -188,11 +179,10 @@ fn the_smallest_resource_is_built_as_its_golden_file_says() {
 #[test]
 fn the_smallest_resource_is_valid_and_a_bad_value_is_refused_in_the_words_of_its_rule() {
     for kind in all() {
-        let names = kind.names();
         assert_eq!(faults(kind, "demo", json!({})), []);
-        let refused = REFUSED.iter().find(|(name, ..)| *name == names.kind);
-        let (_, field, value, words) = refused.unwrap_or_else(|| panic!("none of {names:?}"));
-        let told = faults(kind, "demo", json!({ *field: value }));
+        let example = example(kind);
+        let (field, (value, words)) = (example.pools[0].field, example.refused);
+        let told = faults(kind, "demo", json!({ field: value }));
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0].field, format!("spec.{field}"));
         assert!(told[0].message.starts_with(words), "{told:?}");

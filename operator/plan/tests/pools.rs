@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use quorate_api::Status;
+use quorate_plan::testing::{sound_group, sound_member, sound_voter};
 use quorate_plan::{
     Answer, AnyDesired, AnyKind, AnyStatus, Decision, Env, OWNER_UID, Object, Observed, Refusal,
     Stage, testing,
 };
+use quorate_wire::{MemberState, MemberStatus, RestartBlocker, Role};
 use serde_json::{Value, json};
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
@@ -105,18 +107,27 @@ impl Situation {
                 "containerStatuses": if how == Crashes { vec![container] } else { Vec::new() },
             },
         });
-        let blockers = match how {
-            Busy => vec![json!({ "code": "Work", "message": "it has work in hand" })],
-            _ => Vec::new(),
+        let work = RestartBlocker {
+            code: "Work".into(),
+            message: "it has work in hand".into(),
         };
-        let document = json!({
-            "schema": "quorate.dev/member-status/v1", "kind": "", "name": pod, "version": "1", "featureLevel": 1,
-            "cluster": UID, "incarnation": format!("id-{pod}"), "ready": how != Damaged, "insecure": true,
-            "state": if how == Damaged { "Damaged" } else { "Running" }, "restartBlockers": blockers,
-        });
+        let document = MemberStatus {
+            name: pod.to_owned(),
+            version: "1".into(),
+            cluster: UID.into(),
+            incarnation: format!("id-{pod}"),
+            ready: how != Damaged,
+            state: if how == Damaged {
+                MemberState::Damaged
+            } else {
+                MemberState::Running
+            },
+            restart_blockers: Vec::from_iter((how == Busy).then_some(work)),
+            ..sound_member()
+        };
         let status = match how {
             Silent | Crashes => Err("it does not answer".to_owned()),
-            _ => Ok(serde_json::from_value(document).unwrap()),
+            _ => Ok(document),
         };
         let answer = Answer {
             pod_uid: format!("uid-{pod}"),
@@ -131,23 +142,15 @@ impl Situation {
     /// The group among `demo-duo-ctl-0` to `-2`, led by the first.
     fn led(mut self) -> Self {
         let name = |ordinal: i32| format!("demo-duo-ctl-{ordinal}");
-        let voter = |ordinal: i32| {
-            json!({
-                "id": format!("id-{}", name(ordinal)), "name": name(ordinal), "address": "", "part": "Voter",
-                "caughtUp": true,
-            })
-        };
+        let voter = |ordinal| sound_voter(&format!("id-{}", name(ordinal)), &name(ordinal), "");
+        let group = sound_group((0..3).map(voter).collect());
         for ordinal in 0..3 {
-            let group = json!({
-                "group": 1, "role": if ordinal == 0 { "Leader" } else { "Follower" }, "term": 1,
-                "leader": format!("id-{}", name(0)), "last": 9, "commit": 9, "applied": 9, "caughtUp": true,
-                "configuration": {
-                    "index": 5, "committed": true, "joint": false, "members": [voter(0), voter(1), voter(2)],
-                },
-            });
             let answer = self.observed.members.get_mut(&name(ordinal)).unwrap();
             let document = answer.status.as_mut().unwrap();
-            document.groups = vec![serde_json::from_value(group).unwrap()];
+            document.groups = vec![group.clone()];
+            if ordinal == 0 {
+                document.groups[0].role = Role::Leader;
+            }
         }
         self
     }

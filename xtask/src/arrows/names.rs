@@ -46,8 +46,8 @@ pub fn check(root: &Path, kinds: &[&dyn AnyKind]) -> Result<Vec<String>> {
 fn spellings(kind: &dyn AnyKind) -> Vec<String> {
     let (names, app) = (kind.names(), kind.marks().app);
     vec![
-        names.kind,
-        names.singular,
+        names.kind.clone(),
+        names.singular.clone(),
         app.to_owned(),
         app.replace('-', "_"),
     ]

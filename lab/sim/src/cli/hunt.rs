@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use quorate_sim::{Bug, Failure, each};
+use quorate_sim::{Bug, Failure, Simulation, each, run_seed};
 
+use super::Arguments;
 use super::recorded::Recorded;
-use super::{Arguments, Simulation};
 
 /// Looks for the bug of this name, or for all, among these seeds; or first of all with the seed that found it before.
 pub fn hunt<S: Simulation>(
@@ -85,7 +85,7 @@ pub fn hunt<S: Simulation>(
 
 /// Runs a seed with the bug in place.
 fn with<S: Simulation>(bug: &Bug, seed: u64, trace: bool) -> Result<(), Failure> {
-    bug.with(|| S::one(seed, trace)).map(drop)
+    bug.with(|| run_seed::<S>(seed, trace)).map(drop)
 }
 
 fn how_to_record<S: Simulation>(file: &Path) -> String {

@@ -1,26 +1,18 @@
 //! `quorate-sim raft`, `operator` and `pools`: what they are asked, and what they print.
 
 mod hunt;
-mod operator;
-mod pools;
-mod raft;
 mod recorded;
 
 use std::num::NonZero;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use quorate_sim::{Bug, Failure};
+use quorate_sim::{Failure, Simulation, run_seed, run_seeds};
 
 use hunt::hunt;
-
-pub use operator::Operator;
-pub use pools::Pools;
-pub use raft::Raft;
 
 /// With so many seeds everything that is counted must have been reached.
 const ENOUGH_SEEDS: u64 = 1000;
@@ -59,25 +51,6 @@ pub struct Arguments {
     record: Option<PathBuf>,
 }
 
-/// A simulation, as the command needs it.
-pub trait Simulation {
-    /// The subcommand.
-    const NAME: &str;
-
-    /// Runs one seed; answers what to say of it.
-    fn one(seed: u64, trace: bool) -> Result<String, Failure>;
-
-    /// Runs many; answers what to say of them, and what they never reached.
-    fn many(
-        seeds: Range<u64>,
-        threads: usize,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(String, Vec<&'static str>), Failure>;
-
-    /// The bugs that can be planted.
-    fn bugs() -> Vec<Bug>;
-}
-
 /// Runs it; an error when a property does not hold.
 pub fn run<S: Simulation>(arguments: &Arguments) -> Result<()> {
     let threads = arguments
@@ -88,7 +61,10 @@ pub fn run<S: Simulation>(arguments: &Arguments) -> Result<()> {
         return hunt::<S>(arguments, name, &seeds, threads);
     }
     if let Some(seed) = arguments.seed {
-        println!("{}", S::one(seed, arguments.trace).or_else(broken::<S, _>)?);
+        let outcome = run_seed::<S>(seed, arguments.trace).or_else(broken::<S, _>)?;
+        let (length, hash) = (outcome.length, outcome.hash);
+        println!("seed {seed}: {length} {}, trace {hash:016x}", S::UNIT);
+        println!("{}", outcome.counters);
         return Ok(());
     }
     let last_told = Mutex::new(Instant::now());
@@ -101,8 +77,10 @@ pub fn run<S: Simulation>(arguments: &Arguments) -> Result<()> {
             eprintln!("{done} of {} seeds", arguments.seeds);
         }
     };
-    let (text, missing) = S::many(seeds, threads, &tell).or_else(broken::<S, _>)?;
-    println!("{text}");
+    let report = run_seeds::<S>(seeds, threads, &tell).or_else(broken::<S, _>)?;
+    let (length, longest) = (report.length, report.longest);
+    println!("{report}; {length} {}, {longest} in the longest", S::UNIT);
+    let missing = S::missing(&report.counters);
     if arguments.seeds >= ENOUGH_SEEDS && !missing.is_empty() {
         bail!("never reached: {}", missing.join(", "));
     }

@@ -46,7 +46,7 @@ impl Api {
         let (uid, version) = (format!("resource-{}", self.serial()), self.serial());
         self.resource = Some(json!({
             "apiVersion": "quorate.dev/v1alpha1",
-            "kind": *super::KIND,
+            "kind": super::kind().names().kind,
             "metadata": {
                 "name": name, "namespace": "default", "uid": uid, "generation": 1,
                 "resourceVersion": version.to_string(), "creationTimestamp": now.to_string(),

@@ -3,11 +3,11 @@
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use quorate_model::revision_of;
+use quorate_plan::testing::group::text;
 use quorate_wire::Part;
 use serde_json::Value;
 
 use super::SET;
-use super::nodes::text;
 use super::world::World;
 
 impl World {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodStatus;
 use quorate_plan::INCARNATION;
+use quorate_plan::testing::group::{Id, text};
 use quorate_wire::MemberState;
 use serde_json::Value;
 
 use super::SET;
-use super::group::Id;
-use super::nodes::{Ailments, BROKEN, text, timestamp};
+use super::nodes::{Ailments, BROKEN, timestamp};
 use super::world::World;
 
 impl World {

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use quorate_engine::{Failure, Host, Key, Snapshot};
+use quorate_plan::testing::group::{Group, text};
 use quorate_plan::{Action, Answer, AnyKind, Env, Event, Object, Observed, is_pod_of};
 use quorate_wire::{MemberRequest, MemberState, MemberStatus};
 use serde_json::Value;
 
-use super::nodes::{text, timestamp};
+use super::nodes::timestamp;
 use super::world::{Late, World};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
@@ -298,7 +299,7 @@ impl<'w> SimHost<'w> {
 }
 
 /// Whether a document tells that a voter's disk is gone or damaged.
-fn needs_repair(group: &super::group::Group, observed: &Observed, now: i64) -> bool {
+fn needs_repair(group: &Group, observed: &Observed, now: i64) -> bool {
     let Some(configuration) = group.configuration() else {
         return false;
     };

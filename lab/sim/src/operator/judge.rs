@@ -8,13 +8,13 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use quorate_model::{is_terminating, ordinal, pod_name, revision_of};
 use quorate_plan::OWNER_UID;
+use quorate_plan::testing::group::{Configuration, Group, Id, Seat, text};
 use quorate_plan::{GROUP_MARK, INCARNATION};
 use quorate_wire::{MemberState, Part};
 
 use super::SET;
 use super::api::Api;
-use super::group::{Configuration, Group, Id, Seat};
-use super::nodes::{Disk, Nodes, text};
+use super::nodes::{Disk, Nodes};
 
 /// Who knows of a group that this identity is not the founder of: a member, a claim or the status. Where all of them
 /// are gone nothing can tell the operator that there was one, and nothing is left of it either.

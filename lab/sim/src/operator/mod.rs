@@ -2,10 +2,8 @@
 //! abstract raft group, and every fault between any two of the operator's effects.
 
 mod api;
-mod counters;
 mod ending;
 mod faults;
-pub(crate) mod group;
 mod host;
 mod judge;
 pub(crate) mod nodes;
@@ -17,17 +15,15 @@ use std::sync::LazyLock;
 
 use quorate_plan::{AnyKind, kinds};
 
-pub use counters::Counters;
-pub use runs::{Outcome, Report, bugs, run_seed, run_seeds};
+/// See [`crate::Simulation`].
+#[derive(Debug)]
+pub struct Operator;
 
 /// The resource's name.
 const NAME: &str = "a";
 
 /// Its StatefulSet's.
 static SET: LazyLock<String> = LazyLock::new(|| kind().sets(NAME).swap_remove(0));
-
-/// How its kind is called; to ask is to make a whole schema.
-static KIND: LazyLock<String> = LazyLock::new(|| kind().names().kind);
 
 /// The kind that is simulated.
 fn kind() -> &'static dyn AnyKind {

@@ -8,13 +8,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use quorate_wire::{
-    ConfigurationStatus, ConfiguredMember, GroupStatus, MemberState, MemberStatus, Part,
-    RestartBlocker, Role, STATUS_VERSION,
-};
+use quorate_plan::testing::group::{Group, Id, text};
+use quorate_plan::testing::sound_member;
+use quorate_wire::{GroupStatus, MemberState, MemberStatus, Part, RestartBlocker, Role};
 
 use super::api::Api;
-use super::group::{Configuration, Group, Id};
 
 /// So long a member and its peers do not notice that they have lost each other.
 pub(super) const ELECTION_TIMEOUT: i64 = 1000;
@@ -346,7 +344,7 @@ impl Nodes {
         let running = self
             .disk_of(pod)
             .filter(|disk| disk.content == MemberState::Running);
-        let view = running.and_then(|disk| group_status(disk.id, group, &heard));
+        let view = running.and_then(|disk| group.status(disk.id, &heard));
         let ailments = self.ailments.entry(pod.to_owned()).or_default();
         if ailments.cut <= now {
             (ailments.cut_since, ailments.cut_view) = (now, view);
@@ -373,7 +371,7 @@ impl Nodes {
         let alone = ailments.is_known_to_be_cut(now);
         let mut groups = Vec::new();
         if disk.content == MemberState::Running {
-            let view = group_status(disk.id, group, &heard);
+            let view = group.status(disk.id, &heard);
             let frozen = ailments.cut_view.clone().filter(|_| ailments.cut > now);
             let view = frozen.or(view);
             groups.extend(view.map(|view| if alone { leaderless(view) } else { view }));
@@ -385,11 +383,9 @@ impl Nodes {
             message: "a snapshot is being sent".into(),
         };
         Ok(MemberStatus {
-            schema: STATUS_VERSION.into(),
-            kind: super::KIND.clone(),
+            kind: super::kind().names().kind.clone(),
             name: pod.to_owned(),
             version: process.version.clone(),
-            feature_level: 1,
             cluster: disk.cluster.clone(),
             incarnation: text(if damaged && !can_set_aside {
                 0
@@ -399,17 +395,10 @@ impl Nodes {
             state: disk.content,
             reason: damaged.then(|| "a checksum does not hold".into()),
             ready: !alone && is_ready(disk, group),
-            insecure: true,
             can_set_aside,
-            problems: Vec::new(),
-            restart_blockers: if ailments.busy > now {
-                vec![blocker]
-            } else {
-                Vec::new()
-            },
+            restart_blockers: Vec::from_iter((ailments.busy > now).then_some(blocker)),
             groups,
-            summary: Vec::new(),
-            own: None,
+            ..sound_member()
         })
     }
 }
@@ -470,54 +459,6 @@ fn is_waiting(pod: &Pod) -> bool {
     status.is_some_and(|status| status.container_statuses.is_some())
 }
 
-/// What a member knows of the group: its own part of the log, and if it leads everyone's progress.
-pub(crate) fn group_status(id: Id, group: &Group, heard: &BTreeSet<Id>) -> Option<GroupStatus> {
-    let held = *group.held.get(&id)?;
-    let leads = group.leader == Some(id);
-    let empty = Configuration {
-        index: 0,
-        seats: Vec::new(),
-    };
-    let known = group.configuration_at(held).unwrap_or(&empty);
-    let part = known.seat(id).map(|seat| seat.part);
-    let role = match part {
-        _ if leads => Role::Leader,
-        Some(Part::Learner) | None => Role::Learner,
-        _ if group.leader.is_none() => Role::Candidate,
-        _ => Role::Follower,
-    };
-    let members = known.seats.iter().map(|seat| ConfiguredMember {
-        id: text(seat.id),
-        name: seat.name.clone(),
-        address: address(&seat.name),
-        part: seat.part,
-        match_index: group.held.get(&seat.id).copied().filter(|_| leads),
-        caught_up: leads.then(|| heard.contains(&seat.id) && group.is_caught_up(seat.id)),
-    });
-    Some(GroupStatus {
-        group: 1,
-        role,
-        term: group.term,
-        leader: group.leader.map(text),
-        last: held,
-        commit: group.commit.min(held),
-        applied: group.commit.min(held),
-        caught_up: group.is_caught_up(id),
-        configuration: ConfigurationStatus {
-            index: known.index,
-            committed: known.index <= group.commit,
-            joint: known.is_joint(),
-            members: members.collect(),
-        },
-    })
-}
-
-/// Where the peers of a pod find it.
-fn address(pod: &str) -> String {
-    let set = pod.rsplit_once('-').map_or(pod, |(set, _)| set);
-    format!("{pod}.{set}-peers.default.svc.cluster.local:7071")
-}
-
 /// A member that has heard none of its peers for an election timeout: a leader steps down, a follower asks for votes.
 fn leaderless(mut view: GroupStatus) -> GroupStatus {
     if view.role != Role::Learner {
@@ -528,11 +469,6 @@ fn leaderless(mut view: GroupStatus) -> GroupStatus {
         (member.match_index, member.caught_up) = (None, None);
     }
     view
-}
-
-/// An identity as documents write it.
-pub(crate) fn text(id: Id) -> String {
-    format!("{id:016x}")
 }
 
 /// A moment of the simulation.

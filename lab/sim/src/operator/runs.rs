@@ -1,137 +1,122 @@
-//! One seed, and many on all cores.
+//! One seed, and what a long run must reach.
 
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use quorate_plan::Action;
 
-use super::counters::Counters;
 use super::world::World;
-use crate::seeds::{Bug, Failure, caught, checked, each};
+use super::{Operator, kind};
+use crate::counters::Counters;
+use crate::runs::{Outcome, Simulation};
+use crate::seeds::{Bug, Failure};
 
 /// How long the world may take to become what is specified, once faults have ended; in milliseconds.
 const PATIENCE: i64 = 240_000;
 
-/// What one seed came to.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// What it reached.
-    pub counters: Counters,
-    /// The fingerprint of its trace.
-    pub hash: u64,
-    /// How long it took to become what is specified after faults had ended, in simulated milliseconds.
-    pub settled: i64,
-}
+/// Beside every action, every request and every refusal of the kind.
+const OTHERS: [&str; 34] = [
+    "Apply",
+    "WriteStatus",
+    "Emit",
+    "operator killed between two effects",
+    "stale observation",
+    "status write in conflict",
+    "member request lost",
+    "member request delivered again later",
+    "answer of a member lost",
+    "crash",
+    "eviction",
+    "pod failed",
+    "disk lost",
+    "disk wiped under its claim",
+    "disk damaged",
+    "founder's disk lost",
+    "member silent",
+    "all members silent",
+    "member cut off",
+    "member slow",
+    "member busy",
+    "status lost",
+    "status lost while the group is silent",
+    "StatefulSet scaled by hand",
+    "learner added by hand",
+    "edit: scale",
+    "edit: version",
+    "edit: broken version",
+    "edit: pause",
+    "edit: larger volumes",
+    "growth denied",
+    "edited or deleted without a StatefulSet",
+    "deleted and made anew",
+    "converged",
+];
 
-/// What many seeds came to.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// How many there were.
-    pub seeds: u64,
-    /// What they reached.
-    pub counters: Counters,
-    /// The longest time that one took to settle, in simulated milliseconds.
-    pub settled: i64,
-    /// How long the run took.
-    pub elapsed: Duration,
-}
+impl Simulation for Operator {
+    const NAME: &str = "operator";
+    const UNIT: &str = "simulated ms to settle";
+    type Counters = Counters;
 
-/// Runs one seed.
-///
-/// # Errors
-/// The first property that does not hold.
-pub fn run_seed(seed: u64, print: bool) -> Result<Outcome, Failure> {
-    caught(seed, print, || simulate(seed, print))
-}
-
-fn simulate(seed: u64, print: bool) -> Result<Outcome, Failure> {
-    let mut world = World::new(seed, print);
-    let end = world.calm_from + PATIENCE;
-    let mut settled = None;
-    while settled.is_none() {
-        world.tick();
-        if let Some(what) = world.broken.take() {
-            if print {
-                println!("{}", world.scene());
-            }
-            return Err(Failure { seed, what });
-        }
-        if world.faults_allowed() {
-            continue;
-        }
-        let missing = if world.user.is_content() {
-            world.missing()
-        } else {
-            Some("the user is not content".into())
-        };
-        match missing {
-            None => {
-                world.counters.add("converged");
-                settled = Some(world.now - world.calm_from);
-            }
-            Some(_) if world.beyond_survival || world.founder_is_gone() => settled = Some(0),
-            Some(missing) if world.now > end => {
+    fn simulate(seed: u64, print: bool) -> Result<Outcome<Counters>, Failure> {
+        let mut world = World::new(seed, print);
+        let end = world.calm_from + PATIENCE;
+        let mut settled = None;
+        while settled.is_none() {
+            world.tick();
+            if let Some(what) = world.broken.take() {
                 if print {
                     println!("{}", world.scene());
                 }
-                return Err(Failure {
-                    seed,
-                    what: format!("it does not end as specified: {missing} ({})", world.said()),
-                });
+                return Err(Failure { seed, what });
             }
-            Some(_) => {}
+            if world.faults_allowed() {
+                continue;
+            }
+            let missing = if world.user.is_content() {
+                world.missing()
+            } else {
+                Some("the user is not content".into())
+            };
+            match missing {
+                None => {
+                    world.counters.add("converged");
+                    settled = Some(world.now - world.calm_from);
+                }
+                Some(_) if world.beyond_survival || world.founder_is_gone() => settled = Some(0),
+                Some(missing) if world.now > end => {
+                    if print {
+                        println!("{}", world.scene());
+                    }
+                    return Err(Failure {
+                        seed,
+                        what: format!("it does not end as specified: {missing} ({})", world.said()),
+                    });
+                }
+                Some(_) => {}
+            }
         }
-    }
-    world.count_group();
-    Ok(Outcome {
-        hash: world.hash(),
-        settled: settled.unwrap_or(0),
-        counters: world.counters,
-    })
-}
-
-/// Runs seeds on so many threads until one fails. `progress` is told how many are done.
-///
-/// # Errors
-/// The first property that does not hold.
-pub fn run_seeds(
-    seeds: Range<u64>,
-    threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Report, Failure> {
-    let begun = Instant::now();
-    let report = Mutex::new(Report::default());
-    let (failed, _) = each(seeds, threads, &|seed| {
-        let outcome = checked(seed, || run_seed(seed, false), |outcome| outcome.hash)?;
-        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.seeds += 1;
-        report.settled = report.settled.max(outcome.settled);
-        report.counters.merge(&outcome.counters);
-        progress(report.seeds);
-        Ok(())
-    });
-    match failed {
-        Some(failure) => Err(failure),
-        None => {
-            let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-            Ok(Report {
-                elapsed: begun.elapsed(),
-                ..report
-            })
-        }
-    }
-}
-
-/// The bugs that can be planted in this build.
-#[must_use]
-pub fn bugs() -> Vec<Bug> {
-    #[cfg(not(feature = "planted-bugs"))]
-    return Vec::new();
-    #[cfg(feature = "planted-bugs")]
-    quorate_plan::planted::Bug::ALL
-        .into_iter()
-        .map(|bug| Bug {
-            name: format!("{bug:?}"),
-            plant: Box::new(move |here| quorate_plan::planted::plant(here.then_some(bug))),
+        world.count_group();
+        Ok(Outcome {
+            hash: world.hash(),
+            length: settled.unwrap_or(0).unsigned_abs(),
+            counters: world.counters,
         })
-        .collect()
+    }
+
+    fn missing(counters: &Counters) -> Vec<&'static str> {
+        let refusals = kind().refusals().iter().map(|refusal| refusal.name());
+        let requests = kind().requests().iter().copied();
+        let acts = Action::NAMES.into_iter().chain(requests);
+        counters.without(acts.chain(refusals).chain(OTHERS))
+    }
+
+    fn bugs() -> Vec<Bug> {
+        #[cfg(not(feature = "planted-bugs"))]
+        return Vec::new();
+        #[cfg(feature = "planted-bugs")]
+        quorate_plan::planted::Bug::ALL
+            .into_iter()
+            .map(|bug| Bug {
+                name: format!("{bug:?}"),
+                plant: Box::new(move |here| quorate_plan::planted::plant(here.then_some(bug))),
+            })
+            .collect()
+    }
 }

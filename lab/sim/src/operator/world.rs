@@ -10,16 +10,16 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_engine::{Key, Memory, Round, Snapshot, reconcile};
 use quorate_model::Rules;
 use quorate_plan::Answer;
+use quorate_plan::testing::group::{Group, Id, Refused};
 use quorate_wire::{GroupRequest, MemberRequest, MemberState};
 
 use super::api::Api;
-use super::counters::Counters;
-use super::group::{Group, Id};
 use super::host::SimHost;
 use super::judge::{Judge, Scene};
 use super::nodes::{Nodes, timestamp};
 use super::user::User;
 use super::{NAME, kind};
+use crate::counters::Counters;
 
 /// A request that is delivered once more.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl World {
             rng,
             api,
             nodes: Nodes::default(),
-            group: Group::default(),
+            group: Group::within("default"),
             judge: Judge::default(),
             counters: Counters::default(),
             stale: None,
@@ -310,7 +310,7 @@ impl World {
             .cloned()
             .ok_or("connection refused")?;
         let id = |text: &str| Id::from_str_radix(text, 16).unwrap_or(0);
-        let refuse = |refused: super::group::Refused| format!("{refused:?}");
+        let refuse = |refused: Refused| format!("{refused:?}");
         self.trace(|| format!("{pod} is asked: {request:?}"));
         let request = GroupRequest::read(&request.path, &request.body);
         match request.ok_or("there is no such request")? {

@@ -7,14 +7,18 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use quorate_engine::Failure;
-use quorate_model::{Change, Rules, ordinal, sync};
+use quorate_model::{Change, Rules, is_terminating, ordinal, sync};
+use quorate_plan::Object;
 use serde_json::{Value, json};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Api {
     serial: u64,
     pub rules: Rules,
+    /// Null once it is gone.
     pub resource: Value,
+    /// Every other object that the resource owns, by kind and name.
+    pub objects: BTreeMap<(&'static str, String), Object>,
     pub sets: BTreeMap<String, StatefulSet>,
     revisions: BTreeMap<String, Vec<ControllerRevision>>,
     pub pods: BTreeMap<String, Pod>,
@@ -53,6 +57,16 @@ impl Api {
         version
     }
 
+    /// Whether nothing would be written.
+    pub fn is_applied(&self, wanted: &Object) -> bool {
+        let Object::StatefulSet(set) = wanted else {
+            let key = (wanted.kind(), wanted.name().to_owned());
+            return self.objects.get(&key) == Some(wanted);
+        };
+        let living = self.sets.get(wanted.name());
+        living.is_some_and(|living| is_as(living, set))
+    }
+
     /// Only where it is still what was seen.
     pub fn apply(
         &mut self,
@@ -70,7 +84,7 @@ impl Api {
         let (metadata, generation) = match living {
             Some(living) => {
                 let changed = living.spec != made.spec;
-                if !changed && living.metadata.annotations == made.metadata.annotations {
+                if is_as(living, &made) {
                     return Ok(living.clone());
                 }
                 made.status.clone_from(&living.status);
@@ -88,6 +102,7 @@ impl Api {
         };
         made.metadata = ObjectMeta {
             annotations: made.metadata.annotations,
+            labels: made.metadata.labels,
             generation: Some(generation),
             resource_version: Some(version),
             ..metadata
@@ -150,6 +165,38 @@ impl Api {
         }
     }
 
+    /// Somebody deletes the resource.
+    pub fn delete_resource(&mut self, now: Timestamp) {
+        let version = self.serial();
+        self.resource["metadata"]["deletionTimestamp"] = json!(Time(now));
+        self.resource["metadata"]["resourceVersion"] = json!(version);
+    }
+
+    pub fn is_deleting(&self) -> bool {
+        self.resource.is_null() || !self.resource["metadata"]["deletionTimestamp"].is_null()
+    }
+
+    /// What a resource that is being deleted owns goes, its pods by and by, and then the resource itself. The pods that are to
+    /// stop.
+    pub fn collect_garbage(&mut self, now: Timestamp) -> Vec<String> {
+        let uid = self.resource["metadata"]["uid"].as_str();
+        let uid = uid.unwrap_or_default().to_owned();
+        self.objects.clear();
+        self.sets.clear();
+        self.revisions.clear();
+        for claim in self.claims.values_mut() {
+            let mut owners = claim.metadata.owner_references.iter().flatten();
+            if owners.any(|owner| owner.uid == uid) {
+                claim.metadata.deletion_timestamp.get_or_insert(Time(now));
+            }
+        }
+        if self.pods.is_empty() {
+            self.resource = Value::Null;
+        }
+        let stay = self.pods.iter().filter(|(_, pod)| !is_terminating(pod));
+        stay.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Claims whose deletion was asked for go with their pods; their UIDs.
     pub fn release_claims(&mut self) -> Vec<String> {
         let pods = &self.pods;
@@ -159,4 +206,10 @@ impl Api {
         });
         gone.filter_map(|(_, claim)| claim.metadata.uid).collect()
     }
+}
+
+/// Whether a living set is what is wanted, as far as anybody would write.
+fn is_as(living: &StatefulSet, wanted: &StatefulSet) -> bool {
+    let (is, shall) = (&living.metadata, &wanted.metadata);
+    living.spec == wanted.spec && is.annotations == shall.annotations && is.labels == shall.labels
 }

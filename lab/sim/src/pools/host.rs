@@ -12,6 +12,22 @@ use serde_json::Value;
 use super::world::World;
 use crate::operator::nodes::timestamp;
 
+/// Whether a write was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Before,
+    After,
+}
+
+/// A write of the operator that fails, and whether the operator dies of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hit {
+    /// Which, from 1.
+    pub write: u32,
+    pub side: Side,
+    pub kills: bool,
+}
+
 pub(super) struct SimHost<'w> {
     pub world: &'w mut World,
     /// The resourceVersions of the StatefulSets that were observed, and of the resource.
@@ -31,7 +47,7 @@ impl<'w> SimHost<'w> {
     }
 
     /// Between any two effects the operator may die.
-    fn moment(&mut self) -> Result<(), Failure> {
+    fn may_die(&mut self) -> Result<(), Failure> {
         self.killed |= self.world.faults_allowed() && self.world.rng.u32(..1000) < 4;
         if self.killed {
             self.world.count("operator killed between two effects");
@@ -40,11 +56,21 @@ impl<'w> SimHost<'w> {
         Ok(())
     }
 
+    /// Before a write, and after it.
+    fn moment(&mut self, side: Side) -> Result<(), Failure> {
+        let world = &mut *self.world;
+        world.writes += u32::from(side == Side::Before);
+        world.last_write = world.now;
+        let hits = |hit: &Hit| hit.write == world.writes && hit.side == side;
+        if let Some(hit) = world.hit.take_if(|hit| hits(hit)) {
+            self.killed = hit.kills;
+            return Err(Failure::Unavailable("the request timed out".into()));
+        }
+        self.may_die()
+    }
+
     fn look(&mut self) -> Snapshot {
         let world = &mut *self.world;
-        let cluster = world.api.resource["metadata"]["uid"]
-            .as_str()
-            .unwrap_or_default();
         let answer = |name: &String| Answer {
             pod_uid: world.api.pods[name]
                 .metadata
@@ -52,7 +78,7 @@ impl<'w> SimHost<'w> {
                 .clone()
                 .unwrap_or_default(),
             at: timestamp(world.now),
-            status: world.members.status(name, cluster, world.now),
+            status: world.members.status(name, world.now),
         };
         let answers = world
             .api
@@ -87,6 +113,7 @@ impl<'w> SimHost<'w> {
                 pods: world.api.pods.clone(),
                 claims: world.api.claims.clone(),
                 members: answers,
+                objects: world.api.objects.values().cloned().collect(),
                 ..Observed::default()
             },
         }
@@ -166,38 +193,56 @@ impl Host for SimHost<'_> {
     }
 
     async fn observe(&mut self, _: &dyn AnyKind, _: &Key) -> Result<Option<Snapshot>, Failure> {
-        self.moment()?;
-        Ok(Some(self.look()))
+        self.may_die()?;
+        Ok((!self.world.api.resource.is_null()).then(|| self.look()))
     }
 
     async fn apply(&mut self, object: Object) -> Result<Object, Failure> {
-        let Object::StatefulSet(set) = object else {
-            return Ok(object);
-        };
-        self.moment()?;
-        let world = &mut *self.world;
-        let name = set.metadata.name.clone().unwrap_or_default();
-        let judged = world.judge.apply(&world.api, &world.members, &set);
-        world.hold(judged);
-        let seen = self.sets.get(&name).map(String::as_str);
-        let before = world.api.sets.get(&name).map(|set| set.spec.clone());
-        let applied = world.api.apply(set, seen, timestamp(world.now))?;
-        if before != Some(applied.spec.clone()) {
-            world.count("Apply");
-            world.trace_set(&applied);
+        let changes = !self.world.api.is_applied(&object);
+        if changes {
+            self.moment(Side::Before)?;
         }
-        self.moment()?;
-        Ok(Object::StatefulSet(applied))
+        let world = &mut *self.world;
+        if changes && world.api.is_deleting() {
+            let (kind, name) = (object.kind(), object.name());
+            world.hold(Err(format!(
+                "{kind} {name} is written while the resource is being deleted"
+            )));
+        }
+        let applied = match object {
+            Object::StatefulSet(set) => {
+                let name = set.metadata.name.clone().unwrap_or_default();
+                let judged = world.judge.apply(&world.api, &world.members, &set);
+                world.hold(judged);
+                let seen = self.sets.get(&name).map(String::as_str);
+                let before = world.api.sets.get(&name).map(|set| set.spec.clone());
+                let applied = world.api.apply(set, seen, timestamp(world.now))?;
+                if before != Some(applied.spec.clone()) {
+                    world.count("Apply");
+                    world.trace_set(&applied);
+                }
+                Object::StatefulSet(applied)
+            }
+            other => {
+                let key = (other.kind(), other.name().to_owned());
+                world.api.objects.insert(key, other.clone());
+                other
+            }
+        };
+        if changes {
+            self.moment(Side::After)?;
+        }
+        Ok(applied)
     }
 
     async fn act(&mut self, action: &Action) -> Result<(), Failure> {
-        self.moment()?;
+        self.moment(Side::Before)?;
         self.world.trace(|| format!("{action:?}"));
         let done = self.carry_out(action);
         self.world.trace(|| format!("{done:?}"));
         done?;
         self.world.count(action.name());
-        self.moment()
+        self.moment(Side::After)
     }
 
     async fn emit(&mut self, event: &Event) -> Result<(), Failure> {
@@ -207,13 +252,13 @@ impl Host for SimHost<'_> {
     }
 
     async fn write_status(&mut self, status: Value) -> Result<String, Failure> {
-        self.moment()?;
+        self.moment(Side::Before)?;
         let current = self.world.api.resource["metadata"]["resourceVersion"].as_str();
         if current != Some(self.version.as_str()) {
             return Err(Failure::Conflict("the resource".into()));
         }
         let version = self.world.api.set_status(status);
-        self.moment()?;
+        self.moment(Side::After)?;
         Ok(version)
     }
 }

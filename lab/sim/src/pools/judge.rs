@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_model::{is_terminating, ordinal, pod_name, revision_of};
+use quorate_plan::testing::group::{Configuration, Id};
 use quorate_wire::Part;
 
 use super::api::{Api, set_of};
 use super::members::Members;
-use crate::operator::group::{Configuration, Id};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Judge {
     /// Who served at the last look, with its UID.
     serving: BTreeSet<String>,
@@ -25,6 +25,8 @@ pub(super) struct Judge {
     /// Pods that the operator took away, with their UIDs: they are not back yet.
     away: BTreeMap<String, String>,
     pub drains: bool,
+    /// Another hand interferes: what follows is not the operator's doing.
+    pub is_blind: bool,
 }
 
 impl Judge {
@@ -32,23 +34,22 @@ impl Judge {
         // A member of a group counts by its own account.
         let is_silent = |pod: &String| {
             let process = members.processes.get(pod);
-            members.is_grouped(pod) && process.is_some_and(|process| process.silent > now)
+            members.all.is_grouped(pod) && process.is_some_and(|process| process.silent > now)
         };
         let is_up = |pod: &&String| {
             let going = api.pods.get(*pod).is_none_or(is_terminating);
             !going && !is_silent(pod) && members.is_ready(pod, now)
         };
         self.serving = api.pods.keys().filter(is_up).cloned().collect();
-        let running = members
-            .processes
-            .iter()
-            .filter(|(_, process)| process.running);
-        self.running = running.map(|(pod, _)| pod.clone()).collect();
+        self.running = members.all.running().cloned().collect();
         self.idle = idle;
-        let up = self.serving.iter().filter(|pod| members.is_grouped(pod));
-        self.healthy = up.filter_map(|pod| members.id_of(pod)).collect();
-        self.led = members.group.leader.is_some();
-        self.configuration = members.group.configuration().cloned();
+        let up = self
+            .serving
+            .iter()
+            .filter(|pod| members.all.is_grouped(pod));
+        self.healthy = up.filter_map(|pod| members.all.id_of(pod)).collect();
+        self.led = members.all.group.leader.is_some();
+        self.configuration = members.all.group.configuration().cloned();
     }
 
     fn is_wanted(&self, pod: &str) -> bool {
@@ -74,10 +75,10 @@ impl Judge {
     /// What may not be.
     pub fn apply(&self, api: &Api, members: &Members, wanted: &StatefulSet) -> Result<(), String> {
         let set = wanted.metadata.name.clone().unwrap_or_default();
-        let Some(living) = api.sets.get(&set) else {
+        let Some(living) = api.sets.get(&set).filter(|_| !self.is_blind) else {
             return Ok(());
         };
-        let grouped = members.grouped.as_ref() == Some(&set);
+        let grouped = members.all.is_set_of_group(&set);
         let leaving: Vec<_> = (replicas(wanted)..replicas(living))
             .map(|o| pod_name(&set, o))
             .collect();
@@ -120,10 +121,7 @@ impl Judge {
         for pod in &granted {
             self.may_restart(members, pod)?;
         }
-        if !grouped
-            && serve(&leaving) + serve(&granted) > 0
-            && members.grouped.is_some()
-            && !self.led
+        if !grouped && serve(&leaving) + serve(&granted) > 0 && members.all.has_group() && !self.led
         {
             return Err(format!("{set} loses a member while nobody leads"));
         }
@@ -133,7 +131,7 @@ impl Judge {
     /// # Errors
     /// When the group is no quorum without it.
     pub fn may_restart(&self, members: &Members, pod: &str) -> Result<(), String> {
-        let (Some(in_force), Some(id)) = (&self.configuration, members.id_of(pod)) else {
+        let (Some(in_force), Some(id)) = (&self.configuration, members.all.id_of(pod)) else {
             return Ok(());
         };
         let votes = in_force
@@ -141,7 +139,12 @@ impl Judge {
             .is_some_and(|seat| seat.part != Part::Learner);
         let alone = in_force.voters().count() == 1;
         let counts = |other| other != id && self.healthy.contains(&other);
-        if !self.serving.contains(pod) || !votes || alone || in_force.is_quorum(counts) {
+        if self.is_blind
+            || !self.serving.contains(pod)
+            || !votes
+            || alone
+            || in_force.is_quorum(counts)
+        {
             return Ok(());
         }
         Err(format!(
@@ -161,17 +164,17 @@ impl Judge {
         let leaves = ordinal(set_of(pod), pod).is_none_or(|ordinal| ordinal >= beyond);
         // What is too many anyway is missed by nobody, and its leaving is one at a time.
         let missed = if leaves {
-            !members.is_grouped(pod)
+            !members.all.is_grouped(pod)
         } else {
             self.is_wanted(pod)
         };
-        if !self.serving.contains(pod) || !missed {
+        if !self.serving.contains(pod) || !missed || self.is_blind {
             return Ok(());
         }
         // A revision goes down the ordinals of a group; a repair further down is a matter of its quorum.
         let number = |pod: &str| ordinal(set_of(pod), pod);
         let counts = |other: &&String| {
-            let above = !members.is_grouped(pod) || number(other) > number(pod);
+            let above = !members.all.is_grouped(pod) || number(other) > number(pod);
             set_of(other) == set_of(pod) && *other != pod && above
         };
         let beside = self.away.keys().find(counts).cloned();

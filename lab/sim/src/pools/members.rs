@@ -1,17 +1,14 @@
-//! Members as stand-ins: each is ready a while after its pod was made, and says what it is; those of a group take their part
-//! in an abstract one.
+//! The kubelets: each member is ready a while after its pod was made, may crash, and may have work in hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use quorate_model::is_ready;
-use quorate_wire::{
-    GroupRequest, MemberRequest, MemberState, MemberStatus, Part, RestartBlocker, STATUS_VERSION,
-};
+use quorate_plan::testing;
+use quorate_wire::{GroupRequest, MemberRequest, MemberStatus, RestartBlocker};
 
-use super::api::{Api, set_of};
-use crate::operator::group::{Group, Id};
-use crate::operator::nodes::{BROKEN, group_status, pod_status, text, version};
+use super::api::Api;
+use crate::operator::nodes::{BROKEN, pod_status, version};
 
 #[derive(Clone, Debug)]
 pub(super) struct Process {
@@ -20,7 +17,6 @@ pub(super) struct Process {
     disk: String,
     starts: i64,
     ends: Option<i64>,
-    pub running: bool,
     version: String,
     /// Until when it has work in hand, the operator does not reach it, and it takes no work since it was asked to drain.
     pub busy: i64,
@@ -28,29 +24,20 @@ pub(super) struct Process {
     drained: i64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Members {
-    /// The StatefulSet whose members form a group.
-    pub grouped: Option<String>,
-    pub group: Group,
+    /// What they are and say.
+    pub all: testing::Members,
+    /// By pod, whether they run or not.
     pub processes: BTreeMap<String, Process>,
-    disks: BTreeMap<String, (Id, MemberState)>,
 }
 
 impl Members {
-    pub fn is_grouped(&self, pod: &str) -> bool {
-        self.grouped.as_deref() == Some(set_of(pod))
-    }
-
-    pub fn id_of(&self, pod: &str) -> Option<Id> {
-        let process = self.processes.get(pod).filter(|process| process.running)?;
-        self.disks.get(&process.disk).map(|(id, _)| *id)
-    }
-
-    /// The members of the group that run.
-    pub fn alive(&self) -> BTreeSet<Id> {
-        let pods = self.processes.keys().filter(|pod| self.is_grouped(pod));
-        pods.filter_map(|pod| self.id_of(pod)).collect()
+    pub fn of(all: testing::Members) -> Self {
+        Members {
+            all,
+            processes: BTreeMap::new(),
+        }
     }
 
     /// Time goes on for kubelets, processes and the group.
@@ -67,7 +54,6 @@ impl Members {
                 pod_uid,
                 starts: now + rng.i64(0..1200),
                 ends: None,
-                running: false,
                 version: version(pod),
                 busy: 0,
                 silent: 0,
@@ -80,65 +66,24 @@ impl Members {
         }
         let over = |process: &Process| process.ends.is_some_and(|ends| ends <= now);
         for (pod, _) in self.processes.extract_if(.., |_, process| over(process)) {
+            self.all.stop(&pod);
             api.pods.remove(&pod);
         }
         for claim in api.release_claims() {
-            if let Some((id, _)) = self.disks.remove(&claim) {
-                self.group.forget(id);
-            }
+            self.all.lose(&claim);
         }
         self.start(rng, now);
-        let alive = self.alive();
-        self.group.step(&alive, &BTreeSet::new(), rng)?;
-        self.hear();
+        self.all.step(rng)?;
         self.report(api, now);
         Ok(())
     }
 
     fn start(&mut self, rng: &mut Rng, now: i64) {
-        for (pod, process) in &mut self.processes {
+        for (pod, process) in &self.processes {
             let waits = process.starts > now || process.ends.is_some();
-            if process.running || waits || process.version == BROKEN {
-                continue;
-            }
-            process.running = true;
-            let grouped = self.grouped.as_deref() == Some(set_of(pod));
-            let state = match grouped {
-                true => MemberState::Empty,
-                false => MemberState::Running,
-            };
-            let fresh = (rng.u64(1..), state);
-            let disk = self.disks.entry(process.disk.clone()).or_insert(fresh);
-            if disk.1 == MemberState::Removed {
-                *disk = fresh;
-            }
-        }
-    }
-
-    /// What the leader tells: an empty member that it is one, a removed one that it is none.
-    fn hear(&mut self) {
-        let (Some(_), Some(in_force)) = (self.group.leader, self.group.configuration()) else {
-            return;
-        };
-        let in_force = in_force.clone();
-        let pods = self.processes.iter().filter(|(_, process)| process.running);
-        for (pod, process) in pods {
-            let Some((id, state)) = self.disks.get_mut(&process.disk) else {
-                continue;
-            };
-            if self.grouped.as_deref() != Some(set_of(pod)) {
-                continue;
-            }
-            match *state {
-                MemberState::Empty if in_force.seat(*id).is_some() => {
-                    *state = MemberState::Running;
-                    self.group.held.insert(*id, 0);
-                }
-                MemberState::Running if self.group.removed.contains(id) => {
-                    *state = MemberState::Removed;
-                    self.group.forget(*id);
-                }
-                _ => {}
+            if !self.all.is_running(pod) && !waits && process.version != BROKEN {
+                let (disk, version) = (&process.disk, &process.version);
+                self.all.start(pod, disk, version, rng.u64(1..));
             }
         }
     }
@@ -156,80 +101,35 @@ impl Members {
         }
     }
 
-    /// Whether it serves: of a group a voter that is caught up, or one beyond the voters while somebody leads.
+    /// Whether it serves, and was not asked to drain a moment ago.
     pub fn is_ready(&self, pod: &str, now: i64) -> bool {
-        let (Some(process), Some(id)) = (self.processes.get(pod), self.id_of(pod)) else {
-            return false;
-        };
-        if !self.is_grouped(pod) {
-            return process.drained <= now;
-        }
-        let configuration = self.group.configuration();
-        let seat = configuration.and_then(|in_force| in_force.seat(id));
-        let is_spare = || quorate_model::ordinal(set_of(pod), pod).is_some_and(|o| o >= 3);
-        let in_place = match seat {
-            Some(seat) => seat.part != Part::Learner && self.group.is_caught_up(id),
-            None => {
-                is_spare() && self.disks.get(&process.disk).map(|d| d.1) == Some(MemberState::Empty)
-            }
-        };
-        self.group.leader.is_some() && in_place
+        let process = self.processes.get(pod);
+        process.is_some_and(|process| process.drained <= now) && self.all.is_ready(pod)
     }
 
     /// The member's document, or why there is none.
-    pub fn status(&self, pod: &str, cluster: &str, now: i64) -> Result<MemberStatus, String> {
-        let process = self.processes.get(pod).filter(|process| process.running);
-        let process = process.ok_or("connection refused")?;
-        let disk = self.disks.get(&process.disk).copied();
-        let (id, state) = disk.ok_or("connection refused")?;
+    pub fn status(&self, pod: &str, now: i64) -> Result<MemberStatus, String> {
+        let (process, document) = (self.processes.get(pod), self.all.document(pod));
+        let (process, document) = process.zip(document).ok_or("connection refused")?;
         if process.silent > now {
             return Err("timed out".into());
         }
-        let runs = self.is_grouped(pod) && state == MemberState::Running;
-        let group = runs.then(|| group_status(id, &self.group, &self.alive()));
         let work = RestartBlocker {
             code: "Work".into(),
             message: "it has work in hand".into(),
         };
         Ok(MemberStatus {
-            schema: STATUS_VERSION.into(),
-            kind: String::new(),
-            name: pod.to_owned(),
-            version: process.version.clone(),
-            feature_level: 1,
-            cluster: cluster.to_owned(),
-            incarnation: text(id),
-            state,
-            reason: None,
-            can_set_aside: false,
             ready: self.is_ready(pod, now),
-            insecure: true,
-            problems: Vec::new(),
             restart_blockers: Vec::from_iter((process.busy > now).then_some(work)),
-            summary: Vec::new(),
-            groups: group.flatten().into_iter().collect(),
-            own: None,
+            ..document
         })
     }
 
     /// A process dies and comes back on the same disk.
     pub fn crash(&mut self, pod: &str, now: i64, rng: &mut Rng) {
         if let Some(process) = self.processes.get_mut(pod) {
-            process.running = false;
+            self.all.stop(pod);
             process.starts = now + rng.i64(200..5000);
-        }
-    }
-
-    /// SIGTERM makes a leader hand over.
-    pub fn stop(&mut self, pod: &str) {
-        let leader = self.id_of(pod).filter(|id| self.group.leader == Some(*id));
-        let alive = self.alive();
-        if let Some(leader) = leader {
-            for successor in alive.iter().filter(|id| **id != leader) {
-                if self.group.transfer(leader, *successor, &alive).is_ok() {
-                    return;
-                }
-            }
         }
     }
 
@@ -244,48 +144,16 @@ impl Members {
         asked: &MemberRequest,
         now: i64,
     ) -> Result<(), String> {
-        let alive = self.alive();
-        let own = self.id_of(pod).ok_or("connection refused")?;
         let process = self.processes.get_mut(pod).filter(|p| p.pod_uid == uid);
+        let process = process.filter(|_| self.all.is_running(pod));
         let process = process.ok_or("connection refused")?;
         if asked.name == "Drain" {
             process.busy = process.busy.min(now + 1000);
             process.drained = now + 3000;
             return Ok(());
         }
-        let disk = process.disk.clone();
-        let (group, id) = (&mut self.group, |text: &str| {
-            Id::from_str_radix(text, 16).unwrap_or(0)
-        });
-        let done = match GroupRequest::read(&asked.path, &asked.body).ok_or("no such request")? {
-            GroupRequest::Bootstrap(bootstrap) => {
-                let disk = self.disks.get_mut(&disk).ok_or("it has no disk")?;
-                if id(&bootstrap.incarnation) != own {
-                    return Err("another disk has come into its place".into());
-                }
-                if disk.1 == MemberState::Empty {
-                    disk.1 = MemberState::Running;
-                    group.bootstrap(own, pod);
-                }
-                Ok(())
-            }
-            GroupRequest::AddLearner(add) => {
-                group.add_learner(own, add.configuration_index, id(&add.id), &add.name)
-            }
-            GroupRequest::Promote {
-                id: learner,
-                change,
-            } => group.promote(own, change.configuration_index, id(&learner)),
-            GroupRequest::Remove { id: member, change } => {
-                group.remove(own, change.configuration_index, id(&member))
-            }
-            GroupRequest::TransferLeader(transfer) => {
-                let to = transfer.to.as_deref().map(id);
-                let to = to.or_else(|| alive.iter().copied().find(|id| *id != own));
-                group.transfer(own, to.unwrap_or(0), &alive)
-            }
-            GroupRequest::SetAside(_) => return Err("nothing is damaged".into()),
-        };
+        let request = GroupRequest::read(&asked.path, &asked.body).ok_or("no such request")?;
+        let done = self.all.ask(pod, &request);
         done.map_err(|refused| format!("{refused:?}"))
     }
 }

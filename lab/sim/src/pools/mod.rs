@@ -1,6 +1,6 @@
-//! The operator with kinds of one and of several pools, which run nowhere: the engine and the decisions that ship, the pure
-//! model of StatefulSets, members as simple stand-ins, and faults between any two effects. What only groups can suffer is
-//! tried in [`crate::operator`].
+//! The operator with every kind there is, those that are for tests too: the engine and the decisions that ship, the pure model
+//! of StatefulSets, members as simple stand-ins, and faults between any two effects. What only groups can suffer is tried in
+//! [`crate::operator`]. A kind that is added to the registry is driven by all this, and by the suite in `tests`.
 
 mod api;
 mod host;
@@ -12,7 +12,9 @@ mod tests;
 mod user;
 mod world;
 
-pub use runs::{Counters, Outcome, Report, bugs, run_seed, run_seeds};
+/// See [`crate::Simulation`].
+#[derive(Debug)]
+pub struct Pools;
 
 /// The resource's name.
 const NAME: &str = "a";

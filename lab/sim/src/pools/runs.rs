@@ -1,26 +1,19 @@
-//! One seed, and many on all cores.
+//! One seed, and what a long run must reach.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use quorate_plan::testing::all;
+use quorate_plan::{AnyKind, Refusal};
 
-use quorate_plan::testing::KINDS;
-use quorate_plan::{Refusal, Registry};
-
+use super::Pools;
 use super::world::World;
-use crate::seeds::{Bug, Failure, caught, checked, each};
+use crate::counters::Counters;
+use crate::runs::{Outcome, Simulation};
+use crate::seeds::{Bug, Failure};
 
 /// How long the world may take to become what is specified, once faults have ended; in milliseconds.
-const PATIENCE: i64 = 240_000;
+pub(super) const PATIENCE: i64 = 240_000;
 
-/// How often each thing happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters(BTreeMap<&'static str, u64>);
-
-/// Beside every request, and every refusal that needs no other fault than those here.
-const OTHERS: [&str; 18] = [
+/// Beside every kind that came to what was specified, and every request and refusal that needs no other fault than those here.
+const OTHERS: [&str; 16] = [
     "Apply",
     "DeletePod",
     "MarkClaim",
@@ -36,160 +29,78 @@ const OTHERS: [&str; 18] = [
     "edit: broken version",
     "edit: back to what works",
     "edit: pause",
-    "Herd converged",
-    "Duo converged",
-    "Drain",
+    "deleted",
 ];
 
-/// Those that need a lost disk, another hand, an earlier resource or much luck; `operator` reaches them.
-const ELSEWHERE: [Refusal; 4] = [
-    Refusal::ForeignClaim,
-    Refusal::GroupKnown,
-    Refusal::CachesBehind,
-    Refusal::ChangeInFlight,
+/// Those that need a lost or damaged disk, another hand, an earlier resource or much luck; `operator` reaches them.
+const ELSEWHERE: [&str; 4] = [
+    Refusal::ForeignClaim.name(),
+    Refusal::GroupKnown.name(),
+    Refusal::ChangeInFlight.name(),
+    "SetAside",
 ];
 
-impl Counters {
-    pub(super) fn add(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
+impl Simulation for Pools {
+    const NAME: &str = "pools";
+    const UNIT: &str = "simulated ms to settle";
+    type Counters = Counters;
+
+    /// One after another the seeds have each kind that there is, those that are for tests too.
+    fn simulate(seed: u64, print: bool) -> Result<Outcome<Counters>, Failure> {
+        let kinds: Vec<_> = all().collect();
+        let kind = kinds[usize::try_from(seed).unwrap_or(0) % kinds.len()];
+        let mut world = World::new(kind, seed, print);
+        let end = world.calm_from + PATIENCE;
+        loop {
+            world.tick();
+            if let Some(what) = world.broken.take() {
+                return Err(Failure { seed, what });
+            }
+            if world.faults_allowed() || !world.user.is_content() {
+                continue;
+            }
+            let Some(missing) = world.missing() else {
+                break;
+            };
+            if world.now > end {
+                let what = format!("it does not end as specified: {missing} ({})", world.said());
+                return Err(Failure { seed, what });
+            }
+        }
+        world.count(&kind.names().kind);
+        Ok(Outcome {
+            hash: world.hash,
+            length: (world.now - world.calm_from).unsigned_abs(),
+            counters: world.counters,
+        })
     }
 
-    /// Adds those of another seed.
-    pub fn merge(&mut self, other: &Counters) {
-        for (what, count) in &other.0 {
-            *self.0.entry(what).or_default() += count;
-        }
+    fn missing(counters: &Counters) -> Vec<&'static str> {
+        let refusals = all().flat_map(AnyKind::refusals);
+        let refusals = refusals.map(|refusal| refusal.name());
+        let requests = all().flat_map(AnyKind::requests).copied();
+        let kinds = all().map(|kind| kind.names().kind.as_str());
+        let demanded = kinds.chain(requests).chain(refusals).chain(OTHERS);
+        counters.without(demanded.filter(|what| !ELSEWHERE.contains(what)))
     }
 
-    /// Everything that a long run must have reached and this one did not.
-    pub fn missing(&self) -> Vec<&'static str> {
-        let refusals = Refusal::OF_BOTH.iter();
-        let refusals = refusals.filter(|refusal| !ELSEWHERE.contains(refusal));
-        let all = refusals.map(|refusal| refusal.name()).chain(OTHERS);
-        all.filter(|what| !self.0.contains_key(what)).collect()
-    }
-}
-
-impl fmt::Display for Counters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, count) in &self.0 {
-            writeln!(f, "{count:>12}  {what}")?;
+    fn bugs() -> Vec<Bug> {
+        #[cfg(not(feature = "planted-bugs"))]
+        return Vec::new();
+        #[cfg(feature = "planted-bugs")]
+        {
+            use quorate_plan::planted::{Bug as Planted, plant};
+            let own = [
+                Planted::NoFence,
+                Planted::UpgradesTwoAtOnce,
+                Planted::ScaleInShrinksFirst,
+                Planted::RestartIgnoresLag,
+            ];
+            let bug = |bug| Bug {
+                name: format!("{bug:?}"),
+                plant: Box::new(move |here| plant(here.then_some(bug))),
+            };
+            own.into_iter().map(bug).collect()
         }
-        Ok(())
-    }
-}
-
-/// What one seed came to.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// What it reached.
-    pub counters: Counters,
-    /// The fingerprint of its trace.
-    pub hash: u64,
-    /// How long it took to become what is specified after faults had ended, in simulated milliseconds.
-    pub settled: i64,
-}
-
-/// What many seeds came to.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// How many there were.
-    pub seeds: u64,
-    /// What they reached.
-    pub counters: Counters,
-    /// The longest time that one took to settle, in simulated milliseconds.
-    pub settled: i64,
-    /// How long the run took.
-    pub elapsed: Duration,
-}
-
-/// Runs one seed with the kinds that are for tests.
-///
-/// # Errors
-/// The first property that does not hold.
-pub fn run_seed(seed: u64, print: bool) -> Result<Outcome, Failure> {
-    caught(seed, print, || simulate(KINDS, seed, print))
-}
-
-/// Each seed has one kind of the registry.
-fn simulate(kinds: Registry, seed: u64, print: bool) -> Result<Outcome, Failure> {
-    let turn = usize::try_from(seed).unwrap_or(0) % kinds.len();
-    let mut world = World::new(kinds[turn], seed, print);
-    let end = world.calm_from + PATIENCE;
-    loop {
-        world.tick();
-        if let Some(what) = world.broken.take() {
-            return Err(Failure { seed, what });
-        }
-        if world.faults_allowed() || !world.user.is_content() {
-            continue;
-        }
-        let Some(missing) = world.missing() else {
-            break;
-        };
-        if world.now > end {
-            let what = format!("it does not end as specified: {missing} ({})", world.said());
-            return Err(Failure { seed, what });
-        }
-    }
-    world.count(["Herd converged", "Duo converged"][turn]);
-    Ok(Outcome {
-        hash: world.hash,
-        settled: world.now - world.calm_from,
-        counters: world.counters,
-    })
-}
-
-/// Runs seeds on so many threads until one fails. `progress` is told how many are done.
-///
-/// # Errors
-/// The first property that does not hold.
-pub fn run_seeds(
-    seeds: Range<u64>,
-    threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Report, Failure> {
-    let begun = Instant::now();
-    let report = Mutex::new(Report::default());
-    let (failed, _) = each(seeds, threads, &|seed| {
-        let outcome = checked(seed, || run_seed(seed, false), |outcome| outcome.hash)?;
-        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.seeds += 1;
-        report.settled = report.settled.max(outcome.settled);
-        report.counters.merge(&outcome.counters);
-        progress(report.seeds);
-        Ok(())
-    });
-    match failed {
-        Some(failure) => Err(failure),
-        None => {
-            let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-            Ok(Report {
-                elapsed: begun.elapsed(),
-                ..report
-            })
-        }
-    }
-}
-
-/// The bugs that can be planted in this build, and that these kinds can have.
-#[must_use]
-pub fn bugs() -> Vec<Bug> {
-    #[cfg(not(feature = "planted-bugs"))]
-    return Vec::new();
-    #[cfg(feature = "planted-bugs")]
-    {
-        use quorate_plan::planted::{Bug as Planted, plant};
-        let own = [
-            Planted::NoFence,
-            Planted::UpgradesTwoAtOnce,
-            Planted::ScaleInShrinksFirst,
-            Planted::RestartIgnoresLag,
-        ];
-        let bug = |bug| Bug {
-            name: format!("{bug:?}"),
-            plant: Box::new(move |here| plant(here.then_some(bug))),
-        };
-        own.into_iter().map(bug).collect()
     }
 }

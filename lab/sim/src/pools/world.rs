@@ -8,18 +8,20 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use quorate_engine::{Key, Memory, Round, reconcile};
 use quorate_model::{is_ready, is_terminating};
 use quorate_plan::AnyKind;
+use quorate_plan::testing::{self, example};
 use serde_json::{Value, json};
 
 use super::NAME;
 use super::api::Api;
-use super::host::SimHost;
+use super::host::{Hit, SimHost};
 use super::judge::Judge;
 use super::members::{Members, Process};
-use super::runs::Counters;
 use super::user::User;
+use crate::counters::Counters;
 use crate::operator::nodes::timestamp;
 use crate::operator::world::finish;
 
+#[derive(Clone)]
 pub(super) struct World {
     /// In milliseconds.
     pub now: i64,
@@ -31,7 +33,12 @@ pub(super) struct World {
     pub user: User,
     pub counters: Counters,
     memory: Memory,
-    next_round: i64,
+    pub next_round: i64,
+    /// How often the operator wrote anything, or tried to, and when it did last.
+    pub writes: u32,
+    pub last_write: i64,
+    /// Which of these writes is to fail.
+    pub hit: Option<Hit>,
     /// Until when faults happen.
     pub calm_from: i64,
     /// The first property that did not hold.
@@ -41,37 +48,48 @@ pub(super) struct World {
 }
 
 impl World {
+    /// With faults from a seed.
     pub fn new(kind: &'static dyn AnyKind, seed: u64, print: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let max_unavailable_gate = rng.bool();
+        let user = User::new(example(kind), &mut rng);
+        let calm_for = rng.i64(6_000..60_000);
+        let mut world = World::of(kind, user, rng);
+        world.api.rules.max_unavailable_gate = max_unavailable_gate;
+        world.calm_from += calm_for;
+        world.print = print;
+        world
+    }
+
+    /// Without a fault but those that somebody puts into it.
+    pub fn of(kind: &'static dyn AnyKind, user: User, rng: Rng) -> Self {
         let (now, names, asks) = (1_000_000, kind.names(), kind.requests());
         let mut api = Api::default();
-        api.rules.max_unavailable_gate = rng.bool();
         api.resource = json!({
             "apiVersion": names.api_version, "kind": names.kind,
             "metadata": { "name": NAME, "namespace": "default", "uid": "resource", "generation": 0 },
         });
-        let user = User::new(kind, &mut rng);
         api.edit_spec(user.spec());
-        let grouped = asks
-            .contains(&"Bootstrap")
-            .then(|| kind.sets(NAME).swap_remove(0));
-        let (mut judge, mut members) = (Judge::default(), Members::default());
+        let mut judge = Judge::default();
         judge.drains = asks.contains(&"Drain");
-        members.grouped = grouped;
+        let members = testing::Members::new(kind, "default", NAME, "resource");
         World {
             now,
             kind,
             api,
-            members,
+            members: Members::of(members),
             judge,
             user,
             counters: Counters::default(),
             memory: Memory::default(),
             next_round: now,
-            calm_from: now + rng.i64(6_000..60_000),
+            writes: 0,
+            hit: None,
+            last_write: now,
+            calm_from: now,
             rng,
             broken: None,
-            print,
+            print: false,
             hash: 0xcbf2_9ce4_8422_2325,
         }
     }
@@ -131,7 +149,7 @@ impl World {
 
     fn stop(&mut self, pod: &str) {
         self.trace(|| format!("{pod} is stopped"));
-        self.members.stop(pod);
+        self.members.all.hand_over(pod);
         self.api.delete_pod(pod, timestamp(self.now));
     }
 
@@ -142,21 +160,29 @@ impl World {
         if self.faults_allowed() {
             self.fault();
         }
+        if self.api.is_deleting() {
+            let stop = self.api.collect_garbage(timestamp(self.now));
+            stop.iter().for_each(|pod| self.stop(pod));
+        }
         let stepped = self.members.step(&mut self.api, &mut self.rng, self.now);
         self.hold(stepped);
         for set in self.kind.sets(NAME) {
             let lazy = self.faults_allowed() && self.rng.u8(..) < 60;
-            if lazy {
-                continue;
-            }
-            match self.api.control(&set, timestamp(self.now)) {
-                Ok(deleted) => deleted.iter().for_each(|pod| self.take(pod)),
-                Err(unsupported) => self.hold(Err(unsupported)),
+            if !lazy {
+                self.control(&set);
             }
         }
         self.judge.watch(&self.api, &self.members, self.now);
         if self.now >= self.next_round && self.broken.is_none() {
             self.operate();
+        }
+    }
+
+    /// A round of the StatefulSets' controller.
+    fn control(&mut self, set: &str) {
+        match self.api.control(set, timestamp(self.now)) {
+            Ok(deleted) => deleted.iter().for_each(|pod| self.take(pod)),
+            Err(unsupported) => self.hold(Err(unsupported)),
         }
     }
 
@@ -198,7 +224,7 @@ impl World {
     }
 
     /// One round of the operator.
-    fn operate(&mut self) {
+    pub fn operate(&mut self) {
         let mut memory = std::mem::take(&mut self.memory);
         let key = Key {
             namespace: "default".into(),
@@ -244,6 +270,12 @@ impl World {
 
     /// Why the world is not as specified; nothing when it is.
     pub fn missing(&self) -> Option<String> {
+        if self.api.is_deleting() {
+            let (sets, pods) = (self.api.sets.len(), self.api.pods.len());
+            let left = sets + pods + self.api.objects.len();
+            let is_gone = self.api.resource.is_null() && left == 0;
+            return (!is_gone).then(|| format!("it is being deleted, and {left} objects are left"));
+        }
         let image = format!("member:{}", self.user.version);
         for (set, wanted) in self.wanted() {
             let own = self

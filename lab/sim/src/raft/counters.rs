@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::runs::Count;
+
 macro_rules! reached {
     ($($name:ident: $text:literal,)*) => {
         /// Something worth reaching.
@@ -93,13 +95,6 @@ impl Counters {
         self.0[what as usize]
     }
 
-    /// Adds another run's.
-    pub fn add(&mut self, other: &Counters) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
-            *mine += theirs;
-        }
-    }
-
     /// What was never reached.
     pub fn missing(&self) -> Vec<Reached> {
         Reached::ALL
@@ -107,6 +102,14 @@ impl Counters {
             .copied()
             .filter(|what| self.get(*what) == 0)
             .collect()
+    }
+}
+
+impl Count for Counters {
+    fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
     }
 }
 

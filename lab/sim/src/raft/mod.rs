@@ -33,8 +33,9 @@ mod world;
 use quorate_group_core::GroupId;
 
 pub use counters::{Counters, Reached};
-pub use runs::{Report, bugs, run_seed, run_seeds};
-pub use world::{Outcome, simulate};
+/// See [`crate::Simulation`].
+#[derive(Debug)]
+pub struct Raft;
 
 const GROUP: GroupId = 1;
 const CLUSTER: &str = "simulated";

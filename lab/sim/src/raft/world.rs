@@ -19,20 +19,10 @@ use super::process::{CLOCK_SPEEDS, Slot};
 use super::queue::{Queue, Time, ms};
 use super::swarm::{MAX_MEMBERS, Swarm};
 use super::trace::{Trace, fingerprint};
-
-/// What a simulation came to.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// What it reached.
-    pub counters: Counters,
-    /// The hash of its trace.
-    pub hash: u64,
-    /// How many events it had.
-    pub events: u64,
-}
+use crate::runs::Outcome;
 
 /// Runs one simulation to its end. Panics when a property does not hold; `print` says everything that happens.
-pub fn simulate(seed: u64, print: bool) -> Outcome {
+pub(super) fn simulate(seed: u64, print: bool) -> Outcome<Counters> {
     let mut world = World::new(seed, print);
     world.begin();
     while !world.is_over() {
@@ -44,7 +34,7 @@ pub fn simulate(seed: u64, print: bool) -> Outcome {
     Outcome {
         counters: world.counters,
         hash: world.trace.hash(),
-        events: world.trace.events(),
+        length: world.trace.events(),
     }
 }
 

@@ -5,25 +5,13 @@ use quorate_wire::raft_cluster as limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{NAME, Rule, attach, bound};
+use crate::rules::{IMAGE, NAME, Rule, VERSION, attach, bound};
 use crate::{Logging, Monitoring, PodOverrides, Pods, Resources, Service, Storage, Tls};
 
 /// An even number needs a larger quorum and bears no more failures; more than 7 only slow every write.
 pub const MEMBERS: Rule = (
     "self in [1, 3, 5, 7]",
     "members must be 1, 3, 5 or 7: an even number bears no more failures than the odd one below it",
-);
-
-/// The form of an image reference, far enough to catch a slip; the registry judges the rest.
-pub const IMAGE: Rule = (
-    "self.matches('^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$')",
-    "image must be an image reference without spaces, as registry.example.com/raft-cluster:1.2.3; leave it out for the operator's own",
-);
-
-/// The version becomes a label.
-pub const VERSION: Rule = (
-    "self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$')",
-    "version must be letters, digits, '-', '_' and '.', as the image's binary reports it (1.2.3); leave it out to accept any",
 );
 
 /// Members with and without certificates do not speak to one another, so no order of restarts keeps a quorum.

@@ -4,13 +4,12 @@
 use jiff::Timestamp;
 use kube::core::Resource;
 use kube::{CustomResource, KubeSchema};
-use quorate_api::rules::{NAME, Rule};
-use quorate_api::{
-    Formation, IMAGE, Logging, Monitoring, Pods, Resources, Service, Status, Storage, VERSION,
-};
+use quorate_api::rules::{IMAGE, NAME, Rule, VERSION};
+use quorate_api::{Formation, Logging, Monitoring, Pods, Resources, Service, Status, Storage};
 use quorate_wire::GroupRequest;
 use serde::{Deserialize, Serialize};
 
+use super::{Example, Size};
 use crate::common::check::Faults;
 use crate::common::rules::Rules;
 use crate::pool::{
@@ -132,6 +131,23 @@ const fn port(name: &'static str, number: i32, audience: Audience) -> Port {
 }
 
 static RULES: Rules<Duo> = Rules::new(&["/spec/storage/size"]);
+
+/// See [`Example`].
+pub const EXAMPLE: Example = Example {
+    app: Duos::NAMES.app,
+    pools: &[
+        Size {
+            field: "controllers",
+            members: &[1, 3, 5],
+        },
+        Size {
+            field: "workers",
+            members: &[1, 2, 3, 4],
+        },
+    ],
+    voters: Some(GROUP.voters),
+    refused: (2, "controllers must be 1, 3 or 5"),
+};
 
 /// A Duo whose every field was checked.
 #[derive(Clone, Debug, PartialEq)]

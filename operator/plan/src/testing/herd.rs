@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use kube::core::Resource;
 use kube::{CustomResource, KubeSchema};
-use quorate_api::rules::{NAME, Rule};
-use quorate_api::{IMAGE, Logging, Monitoring, Pods, Resources, Service, Status, VERSION};
+use quorate_api::rules::{IMAGE, NAME, Rule, VERSION};
+use quorate_api::{Logging, Monitoring, Pods, Resources, Service, Status};
 use quorate_wire::MemberRequest;
 use serde::{Deserialize, Serialize};
 
+use super::{Example, Size};
 use crate::common::check::Faults;
 use crate::common::rules::Rules;
 use crate::pool::{
@@ -86,6 +87,17 @@ const PORTS: [Port; 3] = [
 ];
 
 static RULES: Rules<Herd> = Rules::new(&[]);
+
+/// See [`Example`].
+pub const EXAMPLE: Example = Example {
+    app: Herds::NAMES.app,
+    pools: &[Size {
+        field: "members",
+        members: &[1, 2, 3, 5],
+    }],
+    voters: None,
+    refused: (10, "members must be 1 to 9"),
+};
 
 /// A Herd whose every field was checked.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,12 +2,20 @@
 //! machinery of pools and groups serves others than the kinds that ship.
 
 mod duo;
+mod example;
+pub mod group;
 mod herd;
+mod members;
 
-pub use duo::*;
-pub use herd::*;
+pub use duo::{Duo, Duos};
+pub use example::{Example, Size, all, example};
+pub use herd::{Herd, Herds};
+pub use members::{Members, sound_group, sound_member, sound_voter};
 
-use crate::{Erased, Registry};
+use crate::{AnyKind, Erased};
+
+static HERDS: Erased<Herds> = Erased::new();
+static DUOS: Erased<Duos> = Erased::new();
 
 /// Both.
-pub const KINDS: Registry = &[&Erased::<Herds>::NEW, &Erased::<Duos>::NEW];
+pub static KINDS: [&dyn AnyKind; 2] = [&HERDS, &DUOS];

@@ -157,6 +157,7 @@ impl Work {
                 }
             }
             tokio::time::sleep(TICK).await;
+            self.members.lock().unwrap().step();
             while let Some(Ok(uid)) = looks.try_join_next() {
                 looked_at.remove(&uid);
             }

@@ -1,7 +1,6 @@
-//! Nodes and pods that take next to nothing: a kubelet that says of every pod what a kubelet would say, and members that serve
-//! their documents and are bootstrapped, added, promoted and removed, without a log, a disk or a vote.
+//! Nodes and pods that take next to nothing: a kubelet that says of every pod what a kubelet would say, and the hand-made
+//! members of the simulator, which serve their documents and are bootstrapped, added, promoted and removed.
 
-mod group;
 mod kubelet;
 mod members;
 mod server;

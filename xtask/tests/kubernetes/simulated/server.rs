@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use quorate_plan::testing::group::Refused;
 use quorate_wire::{GroupRequest, PROBLEM_BASE, Problem};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -67,7 +68,14 @@ async fn answer(
     let answer = members.lock().unwrap().ask(member, &request);
     match answer {
         Ok(configuration) => respond(200, &configuration),
-        Err((status, words)) => refuse(status, words),
+        Err(refused) => {
+            let status = match refused {
+                Refused::NotLeader | Refused::Gone => 503,
+                Refused::NoSuchMember => 404,
+                Refused::OtherConfiguration | Refused::Sound => 409,
+            };
+            refuse(status, &format!("{refused:?}"))
+        }
     }
 }
 

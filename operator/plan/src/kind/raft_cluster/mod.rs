@@ -2,8 +2,13 @@
 
 mod config;
 mod decide;
+#[cfg(feature = "testing")]
+mod example;
 mod try_next;
 mod validate;
+
+#[cfg(feature = "testing")]
+pub(crate) use example::EXAMPLE;
 
 use jiff::Timestamp;
 use quorate_api::{RaftCluster, RaftClusterStatus, Status};

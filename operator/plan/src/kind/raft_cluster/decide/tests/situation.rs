@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use quorate_wire::{
-    ConfigurationStatus, ConfiguredMember, GroupStatus, MemberProblem, MemberState, MemberStatus,
-    Part, RestartBlocker, Role, STATUS_VERSION,
+    ConfigurationStatus, ConfiguredMember, MemberProblem, MemberState, MemberStatus, Part,
+    RestartBlocker, Role,
 };
 use serde_json::{Value, json};
 
 use super::super::super::{POOL, RaftClusters};
+use crate::testing::{sound_group, sound_member, sound_voter};
 use crate::{
     Action, Answer, AnyKind, AnyStatus, Decision, Desired, Env, Erased, GROUP_MARK, INCARNATION,
     Kind, Object, Objects, Observed, PoolStage, Refusal, Stage, Template,
@@ -60,30 +61,11 @@ impl Situation {
         formed.resource["status"] =
             json!({ "group": { "id": 1, "incarnation": "id-0", "formed": true } });
         formed.make_pods(members);
-        let configured = (0..members).map(|ordinal| ConfiguredMember {
-            id: format!("id-{ordinal}"),
-            name: pod_name(ordinal),
-            address: formed.address(&pod_name(ordinal)),
-            part: Part::Voter,
-            match_index: Some(100),
-            caught_up: Some(true),
+        let voters = (0..members).map(|ordinal| {
+            let name = pod_name(ordinal);
+            sound_voter(&format!("id-{ordinal}"), &name, &formed.address(&name))
         });
-        let group = GroupStatus {
-            group: 1,
-            role: Role::Follower,
-            term: 3,
-            leader: Some("id-0".into()),
-            last: 100,
-            commit: 100,
-            applied: 100,
-            caught_up: true,
-            configuration: ConfigurationStatus {
-                index: 50,
-                committed: true,
-                joint: false,
-                members: configured.collect(),
-            },
-        };
+        let group = sound_group(voters.collect());
         for ordinal in 0..members {
             let status = formed.status(ordinal);
             status.state = MemberState::Running;
@@ -159,23 +141,14 @@ impl Situation {
             self.observed.pods.insert(name.clone(), pod);
             self.make_claim(ordinal);
             let status = MemberStatus {
-                schema: STATUS_VERSION.into(),
                 kind: "RaftCluster".into(),
                 name: name.clone(),
                 version: "1.0.0".into(),
-                feature_level: 1,
                 cluster: UID.into(),
                 incarnation: format!("id-{ordinal}"),
                 state: MemberState::Empty,
-                reason: None,
                 ready: false,
-                insecure: true,
-                can_set_aside: false,
-                problems: Vec::new(),
-                restart_blockers: Vec::new(),
-                summary: Vec::new(),
-                own: None,
-                groups: Vec::new(),
+                ..sound_member()
             };
             let answer = Answer {
                 pod_uid: format!("pod-{ordinal}"),
@@ -550,7 +523,7 @@ impl Situation {
 
     /// The status when the spec is wrong.
     pub fn invalid(&self) -> Value {
-        let kind = Erased::<RaftClusters>::NEW;
+        let kind = Erased::<RaftClusters>::new();
         let status = kind.invalid(&self.resource, &[], &self.observed, now());
         status.unwrap().json()
     }

@@ -5,39 +5,48 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use quorate_wire::Part;
+use quorate_wire::{ConfigurationStatus, ConfiguredMember, GroupStatus, Part, Role};
 
 /// A member's identity.
-pub(crate) type Id = u64;
+pub type Id = u64;
 
 /// A voter that misses more than this is not caught up.
-pub(crate) const LAG_BOUND: u64 = 100;
+pub const LAG_BOUND: u64 = 100;
 
+/// A member of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
+pub struct Seat {
+    /// Who.
     pub id: Id,
+    /// The member's name.
     pub name: String,
+    /// What it is in the group.
     pub part: Part,
 }
 
 /// A configuration, at its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Configuration {
+pub struct Configuration {
+    /// Its place.
     pub index: u64,
+    /// Who belongs to it.
     pub seats: Vec<Seat>,
 }
 
 impl Configuration {
+    /// Whether two majorities must agree.
     pub fn is_joint(&self) -> bool {
         self.seats
             .iter()
             .any(|seat| matches!(seat.part, Part::Incoming | Part::Outgoing))
     }
 
+    /// Those that count for the quorum.
     pub fn voters(&self) -> impl Iterator<Item = &Seat> {
         self.seats.iter().filter(|seat| seat.part != Part::Learner)
     }
 
+    /// What this identity is in it.
     pub fn seat(&self, id: Id) -> Option<&Seat> {
         self.seats.iter().find(|seat| seat.id == id)
     }
@@ -66,18 +75,33 @@ impl Configuration {
 
 /// What a request came to, where it did not do what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
+    /// Another leads, or nobody.
     NotLeader,
+    /// It was decided on another configuration than the one in force.
     OtherConfiguration,
+    /// Nobody of that identity can do it.
     NoSuchMember,
+    /// The process is gone, or another disk has come into its place.
+    Gone,
+    /// Nothing is damaged.
+    Sound,
 }
 
+/// The group.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Group {
+pub struct Group {
+    /// The namespace in the addresses of its members.
+    namespace: String,
+    /// Nobody writes: the log grows by changes alone.
+    pub is_idle: bool,
+    /// The leader's.
     pub term: u64,
+    /// Who leads.
     pub leader: Option<Id>,
     /// The last index of the leader's log.
     pub last: u64,
+    /// What a quorum holds.
     pub commit: u64,
     /// How much of the log each disk holds.
     pub held: BTreeMap<Id, u64>,
@@ -87,13 +111,27 @@ pub(crate) struct Group {
     pub removed: BTreeSet<Id>,
     /// Every identity that was ever in a configuration.
     pub used: BTreeSet<Id>,
+    /// How often it was bootstrapped.
     pub bootstraps: u32,
+    /// How many joint configurations there were.
     pub joint_entered: u32,
+    /// How often configurations went with their entries.
     pub rolled_back: u32,
+    /// How often somebody was elected.
     pub elections: u32,
 }
 
 impl Group {
+    /// One that nobody bootstrapped, of members in this namespace.
+    #[must_use]
+    pub fn within(namespace: &str) -> Self {
+        Group {
+            namespace: namespace.to_owned(),
+            ..Group::default()
+        }
+    }
+
+    /// Makes it a group of one.
     pub fn bootstrap(&mut self, id: Id, name: &str) {
         self.bootstraps += 1;
         let seats = vec![Seat {
@@ -120,6 +158,7 @@ impl Group {
             .find(|configuration| configuration.index <= held)
     }
 
+    /// Whether a voter of this identity would count.
     pub fn is_caught_up(&self, id: Id) -> bool {
         self.held
             .get(&id)
@@ -215,7 +254,8 @@ impl Group {
     }
 
     fn replicate(&mut self, leader: Id, alive: &BTreeSet<Id>, slow: &BTreeSet<Id>, rng: &mut Rng) {
-        self.append(leader, rng.u64(0..40));
+        let written = rng.u64(0..40);
+        self.append(leader, if self.is_idle { 0 } else { written });
         let Some(in_force) = self.configurations.last() else {
             return;
         };
@@ -305,6 +345,8 @@ impl Group {
         Ok(in_force.seats.clone())
     }
 
+    /// # Errors
+    /// The refusal.
     pub fn add_learner(
         &mut self,
         asked: Id,
@@ -323,6 +365,8 @@ impl Group {
         Ok(())
     }
 
+    /// # Errors
+    /// The refusal.
     pub fn promote(&mut self, asked: Id, index: u64, id: Id) -> Result<(), Refused> {
         let mut seats = self.may_change(asked, index)?;
         let seat = seats
@@ -334,6 +378,8 @@ impl Group {
         Ok(())
     }
 
+    /// # Errors
+    /// The refusal.
     pub fn remove(&mut self, asked: Id, index: u64, id: Id) -> Result<(), Refused> {
         let mut seats = self.may_change(asked, index)?;
         let place = seats
@@ -350,6 +396,9 @@ impl Group {
     }
 
     /// Hands leadership to a voter that holds everything that is committed.
+    ///
+    /// # Errors
+    /// The refusal.
     pub fn transfer(&mut self, asked: Id, to: Id, alive: &BTreeSet<Id>) -> Result<(), Refused> {
         let in_force = self.configuration().ok_or(Refused::NotLeader)?;
         if self.leader != Some(asked) {
@@ -367,8 +416,66 @@ impl Group {
         Ok(())
     }
 
+    /// What a member knows of the group: its own part of the log, and if it leads everyone's progress. `heard` are those that
+    /// reach their peers, as far as they can know.
+    pub fn status(&self, id: Id, heard: &BTreeSet<Id>) -> Option<GroupStatus> {
+        let held = *self.held.get(&id)?;
+        let leads = self.leader == Some(id);
+        let empty = Configuration {
+            index: 0,
+            seats: Vec::new(),
+        };
+        let known = self.configuration_at(held).unwrap_or(&empty);
+        let part = known.seat(id).map(|seat| seat.part);
+        let role = match part {
+            _ if leads => Role::Leader,
+            Some(Part::Learner) | None => Role::Learner,
+            _ if self.leader.is_none() => Role::Candidate,
+            _ => Role::Follower,
+        };
+        let members = known.seats.iter().map(|seat| ConfiguredMember {
+            id: text(seat.id),
+            name: seat.name.clone(),
+            address: self.address(&seat.name),
+            part: seat.part,
+            match_index: self.held.get(&seat.id).copied().filter(|_| leads),
+            caught_up: leads.then(|| heard.contains(&seat.id) && self.is_caught_up(seat.id)),
+        });
+        Some(GroupStatus {
+            group: 1,
+            role,
+            term: self.term,
+            leader: self.leader.map(text),
+            last: held,
+            commit: self.commit.min(held),
+            applied: self.commit.min(held),
+            caught_up: self.is_caught_up(id),
+            configuration: ConfigurationStatus {
+                index: known.index,
+                committed: known.index <= self.commit,
+                joint: known.is_joint(),
+                members: members.collect(),
+            },
+        })
+    }
+
+    /// Where the peers of a pod find it.
+    fn address(&self, pod: &str) -> String {
+        let set = pod.rsplit_once('-').map_or(pod, |(set, _)| set);
+        format!(
+            "{pod}.{set}-peers.{}.svc.cluster.local:7071",
+            self.namespace
+        )
+    }
+
     /// A disk is gone, with whatever it held.
     pub fn forget(&mut self, id: Id) {
         self.held.remove(&id);
     }
+}
+
+/// An identity as documents write it.
+#[must_use]
+pub fn text(id: Id) -> String {
+    format!("{id:016x}")
 }
