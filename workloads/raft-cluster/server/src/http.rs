@@ -25,9 +25,6 @@ use quorate_group::GroupAccess;
 use quorate_group_core::{Refused, Reply, Request};
 use quorate_node::http::admission::Admission;
 use quorate_node::http::body;
-use quorate_node::http::linger::linger;
-use quorate_node::http::metrics::HttpMetrics;
-use quorate_node::http::observe::{Observed, observe};
 use quorate_node::http::problem::{Refusal, no_such_method, no_such_path};
 use quorate_node::resolve::{Resolver, split};
 
@@ -63,14 +60,14 @@ impl<G: GroupAccess> Api<G> {
     }
 
     /// The routes of the client listener.
-    pub fn routes(self, metrics: HttpMetrics) -> Router {
+    pub fn routes(self) -> Router {
         let keys = || {
             get(keys::get::<G>)
                 .put(keys::put::<G>)
                 .delete(keys::delete::<G>)
                 .fallback(method_fallback)
         };
-        let routes = Router::new()
+        Router::new()
             .route("/kv", get(pages::page::<G>).fallback(method_fallback))
             .route("/kv/", keys())
             .route("/kv/{*key}", keys())
@@ -87,15 +84,7 @@ impl<G: GroupAccess> Api<G> {
                 axum::routing::delete(sessions::close::<G>).fallback(method_fallback),
             )
             .fallback(path_fallback)
-            .layer(axum::middleware::from_fn(linger))
-            .with_state(Arc::new(self));
-        observe(
-            routes,
-            Observed {
-                listener: "client",
-                metrics,
-            },
-        )
+            .with_state(Arc::new(self))
     }
 
     /// Asks the group; what it does not answer in time is unknown.

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue};
 use quorate_group::GroupAccess;
 use quorate_group::problems::installing;
 use quorate_group_core::Request;
+use quorate_node::http::admission::Held;
 use quorate_node::http::parameters::Parameters;
 use quorate_node::http::problem::{Refusal, bad_request, internal};
 use quorate_raft_cluster_core::View;
@@ -49,12 +50,13 @@ impl<G: GroupAccess> Api<G> {
     /// not, so it is done here and not on another thread.
     pub(super) async fn read<T>(
         &self,
+        held: &Held,
         consistency: Consistency,
         read: impl FnOnce(&View<'_>) -> Result<T, StateError>,
     ) -> Result<Seen<T>, Refusal> {
         let _admitted = self
             .admission
-            .admit(&HeaderMap::new(), 0, "body", "a read's")?;
+            .admit(held, &HeaderMap::new(), 0, "body", "a read's")?;
         let sent = match consistency {
             Consistency::Linearizable => {
                 let (reply, leader) = self.ask(Request::Read).await;
