@@ -27,6 +27,7 @@ use quorate_node::http::admission::Admission;
 use quorate_node::http::body;
 use quorate_node::http::problem::{Refusal, no_such_method, no_such_path};
 use quorate_node::resolve::{Resolver, split};
+use tokio::sync::Semaphore;
 
 use crate::settings::MemberSettings;
 
@@ -43,6 +44,8 @@ pub struct Api<G> {
     group: G,
     settings: MemberSettings,
     admission: Admission,
+    /// The turns of reads of many keys.
+    walks: Arc<Semaphore>,
     names: Resolver,
 }
 
@@ -55,6 +58,7 @@ impl<G: GroupAccess> Api<G> {
             group,
             settings,
             admission,
+            walks: Arc::new(Semaphore::new(walks())),
             names,
         }
     }
@@ -129,6 +133,12 @@ impl<G: GroupAccess> Api<G> {
     ) -> Result<Bytes, Refusal> {
         body::read(body, self.settings.request_timeout(), limit, limit_name).await
     }
+}
+
+/// How many pages are read at a time: half of the processors stay for the group.
+fn walks() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).max(1)
 }
 
 async fn path_fallback(uri: Uri) -> Refusal {

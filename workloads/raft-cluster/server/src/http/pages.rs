@@ -75,7 +75,7 @@ pub async fn page<G: GroupAccess>(
         bytes: MAX_PAGE_BYTES,
     };
     let read = api
-        .read(&held, consistency, |view| view.page(&query))
+        .walk(&held, consistency, move |view| view.page(&query))
         .await?;
     let described = [
         (REVISION, read.value.revision.to_string()),
