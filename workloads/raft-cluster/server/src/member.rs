@@ -145,7 +145,8 @@ fn open_data(settings: &MemberSettings, build: Build, room: Room) -> anyhow::Res
         max_open_files: i32::try_from(room.tables)?,
         ..RocksOptions::default()
     };
-    data::open(&settings.data_dir, &settings.cluster, build.seam, |dir| {
+    let (cluster, name) = (&settings.cluster, &settings.name);
+    data::open(&settings.data_dir, cluster, name, build.seam, |dir| {
         Ok(Arc::new(RocksStore::open(dir, &options)?))
     })
 }
