@@ -154,8 +154,8 @@ impl Slot {
         self.life += 1;
         let disk: Disk = Arc::new(self.disk.clone());
         let drawn = MemberId(rng.u64(1..));
-        let identity =
-            open_identity(&disk, CLUSTER, drawn, &[]).map_err(|error| error.to_string())?;
+        let identity = open_identity(&disk, CLUSTER, &self.name, drawn, &[])
+            .map_err(|error| error.to_string())?;
         if identity.fresh {
             // The store's files lie in the folder that was set aside.
             self.store = MapStore::default();

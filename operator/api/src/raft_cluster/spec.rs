@@ -54,6 +54,18 @@ pub const KEYS_STAY_IN_REACH: Rule = (
     "limits.maxKeyBytes can only grow: longer keys that are there already could be neither read nor deleted",
 );
 
+/// A name, or all below one.
+pub const HOSTS: Rule = (
+    "self.all(host, host.matches('^([*][.])?[a-z0-9]([-a-z0-9._]*[a-z0-9])?$'))",
+    "allowedHosts must be names in lower case without port, as store.example.com, or *.example.com for all below it",
+);
+
+/// What a browser calls the origin of a page.
+pub const ORIGINS: Rule = (
+    "self.all(origin, origin.matches('^https?://([*][.])?[a-z0-9]([-a-z0-9._]*[a-z0-9])?(:[1-9][0-9]{0,4})?$'))",
+    "allowedOrigins must be scheme, name and port (unless it is the scheme's own), as https://panel.example.com",
+);
+
 /// A replicated key-value store: one raft group of 1, 3, 5 or 7 members.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -122,6 +134,18 @@ pub struct RaftClusterSpec {
     /// How clients reach the cluster.
     #[serde(default)]
     pub service: Service,
+    /// Names by which clients without TLS may call a member, beside those of its pod and of the clients' Service, addresses
+    /// and `localhost`: as store.example.com, or *.example.com for all below it. A request by another name is refused (403),
+    /// since a web page may have led a browser there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 253)))]
+    #[x_kube(validation = HOSTS)]
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose web pages may write, as https://panel.example.com. The writes of others are refused (403).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 270)))]
+    #[x_kube(validation = ORIGINS)]
+    pub allowed_origins: Vec<String>,
     /// How the cluster is watched.
     #[serde(default)]
     pub monitoring: Monitoring,
@@ -215,6 +239,8 @@ impl Default for RaftClusterSpec {
             limits: Limits::default(),
             tls: None,
             service: Service::default(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
             monitoring: Monitoring::default(),
             logging: Logging::default(),
             paused: false,

@@ -71,7 +71,7 @@ impl Identity {
     }
 }
 
-/// Reads the identity. `data` are the names besides its own under which the disk keeps a member's data: where they are
+/// Reads the identity of the member `name` of `cluster`. `data` are the names besides its own under which the disk keeps a member's data: where they are
 /// and the identity is not, it was lost, and no new one takes its place over them. On an empty
 /// disk `drawn` (random, not 0) becomes the identity, durably. When the identity on the disk was removed from its group,
 /// its data moves into a folder of its own first (the latest two are kept where there is room for both). Call it before
@@ -79,6 +79,7 @@ impl Identity {
 pub fn open_identity(
     disk: &Disk,
     cluster: &str,
+    name: &str,
     drawn: MemberId,
     data: &[&str],
 ) -> Result<Identity, IdentityError> {
@@ -104,6 +105,7 @@ pub fn open_identity(
                 id: drawn.0,
                 earlier: Vec::new(),
                 begun: false,
+                name: name.into(),
             },
         )?;
         return Ok(Identity {
@@ -122,9 +124,26 @@ pub fn open_identity(
         });
     }
     let id = MemberId(found.id);
+    // Two with one identity would throw each other off their connections, and vote twice.
+    if !found.name.is_empty() && found.name != name {
+        let why = format!(
+            "the folder holds the identity {id} of {}, and this is {name}: its volume is a copy of that member's, or that \
+             member's own",
+            found.name
+        );
+        return Ok(Identity::untrusted(cluster, &why));
+    }
     if removed(disk)? != Some(id) {
         // A crash after the new identity was written may have left the mark of the old one.
         disk.remove(Path::new(paths::REMOVED))?;
+        if found.name.is_empty() {
+            // Written before identities had names.
+            let named = OnDisk {
+                name: name.into(),
+                ..found.clone()
+            };
+            write(disk, &named)?;
+        }
         return Ok(Identity {
             id,
             cluster: found.cluster,
@@ -134,7 +153,7 @@ pub fn open_identity(
             damage: None,
         });
     }
-    set_aside(disk, found, drawn)?;
+    set_aside(disk, found, name, drawn)?;
     Ok(Identity {
         id: drawn,
         cluster: cluster.into(),
@@ -202,11 +221,16 @@ pub(crate) fn held(disk: &dyn FileSystem) -> io::Result<u64> {
 
 /// Moves everything but the identity, then replaces the identity: that is the point of no return, and whatever a
 /// crash interrupts before it is taken up again.
-fn set_aside(disk: &dyn FileSystem, found: OnDisk, drawn: MemberId) -> Result<(), IdentityError> {
+fn set_aside(
+    disk: &dyn FileSystem,
+    found: OnDisk,
+    name: &str,
+    drawn: MemberId,
+) -> Result<(), IdentityError> {
     let folder = PathBuf::from(paths::set_aside(MemberId(found.id)));
     disk.create_dir_all(&folder)?;
-    for name in names_held(disk)? {
-        disk.rename(Path::new(&name), &folder.join(&name))?;
+    for held in names_held(disk)? {
+        disk.rename(Path::new(&held), &folder.join(&held))?;
     }
     let content = found.encode_to_vec();
     atomic_file::write(disk, &folder.join(paths::IDENTITY), VERSION, &content)?;
@@ -227,11 +251,12 @@ fn set_aside(disk: &dyn FileSystem, found: OnDisk, drawn: MemberId) -> Result<()
             id: drawn.0,
             earlier,
             begun: false,
+            name: name.into(),
         },
     )?;
-    for name in disk.list(Path::new(""))? {
-        if name.starts_with("removed-") && !kept.contains(&name) {
-            disk.remove_dir_all(Path::new(&name))?;
+    for old in disk.list(Path::new(""))? {
+        if old.starts_with("removed-") && !kept.contains(&old) {
+            disk.remove_dir_all(Path::new(&old))?;
         }
     }
     disk.remove(Path::new(paths::REMOVED))?;
@@ -250,6 +275,9 @@ struct OnDisk {
     earlier: Vec<u64>,
     #[prost(bool, tag = "4")]
     begun: bool,
+    /// The member whose disk it is.
+    #[prost(string, tag = "5")]
+    name: String,
 }
 
 enum ReadError {
@@ -320,7 +348,7 @@ mod tests {
     }
 
     fn open(disk: &Disk, drawn: u64) -> Identity {
-        open_identity(disk, "cluster", MemberId(drawn), &[]).unwrap()
+        open_identity(disk, "cluster", "m-0", MemberId(drawn), &[]).unwrap()
     }
 
     fn put(disk: &Disk, path: &str) {
@@ -338,9 +366,52 @@ mod tests {
         let second = open(&disk, 6);
         assert_eq!((second.id, second.fresh), (MemberId(5), false));
         assert!(matches!(
-            open_identity(&disk, "other", MemberId(7), &[]),
+            open_identity(&disk, "other", "m-0", MemberId(7), &[]),
             Err(IdentityError::OtherCluster { .. })
         ));
+    }
+
+    #[test]
+    fn a_disk_is_one_member_s() {
+        let (_, disk) = disk();
+        open(&disk, 5);
+        let copy = open_identity(&disk, "cluster", "m-1", MemberId(6), &[]).unwrap();
+        assert_eq!((copy.id, copy.fresh), (MemberId(0), false));
+        let why = copy.damage.unwrap();
+        assert!(why.contains("of m-0, and this is m-1"), "{why}");
+        assert_eq!(open(&disk, 7).id, MemberId(5), "its own is as it was");
+
+        // A removed identity's copy does not begin anew as another member.
+        mark_removed(&*disk, MemberId(5)).unwrap();
+        let copy = open_identity(&disk, "cluster", "m-1", MemberId(8), &[]).unwrap();
+        assert_eq!(copy.id, MemberId(0));
+        assert_eq!(open(&disk, 9).set_aside, Some(MemberId(5)));
+        assert!(
+            open_identity(&disk, "cluster", "m-1", MemberId(8), &[])
+                .unwrap()
+                .damage
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn an_identity_without_a_name_gets_that_of_who_opens_it() {
+        let (_, disk) = disk();
+        let unnamed = OnDisk {
+            cluster: "cluster".into(),
+            id: 5,
+            begun: true,
+            ..OnDisk::default()
+        };
+        write(&*disk, &unnamed).unwrap();
+        let found = open(&disk, 6);
+        assert_eq!((found.id, found.begun), (MemberId(5), true));
+        assert!(
+            open_identity(&disk, "cluster", "m-1", MemberId(8), &[])
+                .unwrap()
+                .damage
+                .is_some()
+        );
     }
 
     #[test]
@@ -414,7 +485,7 @@ mod tests {
             put(&disk, "log/segment");
             mark_removed(&*disk, MemberId(1)).unwrap();
             mem.fail_after(Some(rng.u64(..200)));
-            let _ = open_identity(&disk, "cluster", MemberId(2), &[]);
+            let _ = open_identity(&disk, "cluster", "m-0", MemberId(2), &[]);
             mem.crash(&mut rng);
             let id = open(&disk, 3).id;
             assert!(id == MemberId(2) || id == MemberId(3), "seed {seed}");

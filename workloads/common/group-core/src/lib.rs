@@ -3,7 +3,7 @@
 //!
 //! # How it is driven
 //! ```text
-//! identity = open_identity(&disk, cluster, drawn, data)?   // before the state store is opened: it may set old data aside
+//! identity = open_identity(&disk, cluster, name, drawn, data)?   // before the state store is opened: it may set old data aside
 //! Recovered { groups, log, .. } = recover(config, &identity, &disk, &store, now)?
 //! loop {
 //!     groups.step(input, now, &mut effects);                // for all inputs at hand (Tick when groups.deadline() is due)

@@ -14,8 +14,6 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use quorate_group_core::{Reply, Request};
 use quorate_node::address::{name_fault, peer_address_fault};
 use quorate_node::http::body;
-use quorate_node::http::metrics::HttpMetrics;
-use quorate_node::http::observe::{Observed, observe};
 use quorate_node::http::problem::{Refusal, bad_request, internal, no_such_method, no_such_path};
 use quorate_raft::{Change, Contact, MemberId};
 use quorate_wire::{
@@ -86,9 +84,9 @@ impl<G: GroupAccess> Admin<G> {
     }
 
     /// The routes of the admin listener.
-    pub fn routes(self, metrics: HttpMetrics) -> Router {
+    pub fn routes(self) -> Router {
         let method = |method: Method| async move { no_such_method(method.as_str()) };
-        let routes = Router::new()
+        Router::new()
             .route("/admin/bootstrap", post(bootstrap::<G>).fallback(method))
             .route(
                 "/admin/members",
@@ -106,14 +104,7 @@ impl<G: GroupAccess> Admin<G> {
             .route("/admin/snapshot", post(snapshot::<G>).fallback(method))
             .route("/admin/set-aside", post(set_aside::<G>).fallback(method))
             .fallback(|uri: Uri| async move { no_such_path(uri.path(), API) })
-            .with_state(Arc::new(self));
-        observe(
-            routes,
-            Observed {
-                listener: "admin",
-                metrics,
-            },
-        )
+            .with_state(Arc::new(self))
     }
 
     async fn change(&self, request: Request) -> Answer {

@@ -23,11 +23,12 @@ pub struct Data {
     _lock: File,
 }
 
-/// Opens the data folder `dir` of a member of `cluster`. All but the state store goes through `seam`; `open_store` opens
+/// Opens the data folder `dir` of the member `name` of `cluster`. All but the state store goes through `seam`; `open_store` opens
 /// that in the folder that it is given. Blocks.
 pub fn open(
     dir: &Path,
     cluster: &str,
+    name: &str,
     seam: impl FnOnce(Disk) -> Disk,
     open_store: impl FnOnce(&Path) -> Result<Arc<dyn StateStore>, StateError>,
 ) -> anyhow::Result<Data> {
@@ -40,7 +41,7 @@ pub fn open(
     let lock = lock(dir)?;
     let disk = seam(Arc::new(disk));
     let drawn = MemberId(fastrand::u64(1..));
-    let mut identity = open_identity(&disk, cluster, drawn, &[STATE])
+    let mut identity = open_identity(&disk, cluster, name, drawn, &[STATE])
         .with_context(|| format!("data-dir: {}", dir.display()))?;
     if let Some(removed) = identity.set_aside {
         tracing::info!(%removed, new = %identity.id, "the earlier identity was removed from its group: its data was set aside, this is a new member");

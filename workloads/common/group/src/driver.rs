@@ -177,11 +177,13 @@ impl Driver {
                 self.note(&input);
                 self.groups.step(input, now, effects);
             }
-            Event::Hello { from, answer } => {
+            Event::Hello { from, name, answer } => {
                 self.peers.nudge(from);
-                let removed = self.groups.is_removed(from);
-                let _ = answer.send(if removed {
+                let known = self.groups.contact(from).map(|contact| &contact.name);
+                let _ = answer.send(if self.groups.is_removed(from) {
                     Admission::Removed(self.groups.ids().collect())
+                } else if let Some(known) = known.filter(|known| **known != name) {
+                    Admission::Known(known.clone())
                 } else {
                     Admission::Welcome
                 });

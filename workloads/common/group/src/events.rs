@@ -17,6 +17,7 @@ pub(crate) enum Event {
     /// A sender of our cluster stands at the door.
     Hello {
         from: MemberId,
+        name: String,
         answer: oneshot::Sender<Admission>,
     },
     /// Hand over and stop.
@@ -30,6 +31,8 @@ pub(crate) enum Event {
 pub(crate) enum Admission {
     Welcome,
     Removed(Vec<GroupId>),
+    /// The group knows the sender by another name.
+    Known(String),
 }
 
 /// Tells the driver; silently nothing once it has stopped.

@@ -28,6 +28,20 @@ pub fn peer_address_fault(address: &str) -> Option<String> {
     (port == 0 || !is_name(host)).then(|| NO_ADDRESS.into())
 }
 
+/// The names that a member goes by: its own, and that of its peer address, which below the domain of a Kubernetes cluster
+/// is short inside of it.
+pub fn own_names(name: &str, peer_address: &str) -> Vec<String> {
+    let host = split(peer_address).map_or("", |(host, _)| host);
+    let mut names = vec![name.to_owned(), host.to_owned()];
+    if let Some((short, _)) = host.split_once(".svc.") {
+        names.push(format!("{short}.svc"));
+        let ends = short.match_indices('.').map(|(end, _)| end);
+        let ends = ends.chain([short.len()]);
+        names.extend(ends.map(|end| short[..end].to_owned()));
+    }
+    names
+}
+
 fn is_name(text: &str) -> bool {
     (1..=MAX_HOST_BYTES).contains(&text.len())
         && text
@@ -56,5 +70,22 @@ mod tests {
             assert!(told.contains(words), "{address}: {told}");
         }
         assert_eq!(peer_address_fault("a-0.a-peers.default.svc:7071"), None);
+    }
+
+    #[test]
+    fn a_member_is_called_as_its_cluster_calls_it() {
+        let names = own_names("a-0", "a-0.a-peers.default.svc.cluster.local:7071");
+        for name in [
+            "a-0",
+            "a-0.a-peers",
+            "a-0.a-peers.default",
+            "a-0.a-peers.default.svc",
+            "a-0.a-peers.default.svc.cluster.local",
+        ] {
+            assert!(names.contains(&name.to_owned()), "{name} of {names:?}");
+        }
+        // Elsewhere a part of a name may be another's.
+        let names = own_names("a-0", "shop.com.internal:7071");
+        assert_eq!(names, ["a-0", "shop.com.internal"]);
     }
 }

@@ -9,11 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::conn::Demand;
-use crate::serve::{ConnectionMetrics, Server};
+use crate::http::callers::Callers;
+use crate::http::metrics::HttpMetrics;
+use crate::serve::{ConnectionMetrics, Server, TOLD};
 use crate::tls::Tls;
 
 /// Connections of the operator, and of those who look at health: people, the kubelet, Prometheus.
 pub const FEW_CONNECTIONS: usize = 64;
+/// What a listener for them takes at most of the process's descriptors.
+pub const FEW_DESCRIPTORS: usize = FEW_CONNECTIONS + TOLD;
 
 /// What a listener serves, and to whom.
 pub struct Face {
@@ -23,6 +27,8 @@ pub struct Face {
     pub listener: TcpListener,
     /// What clients must show.
     pub demand: Demand,
+    /// Who may call.
+    pub callers: Callers,
     /// The most connections at a time.
     pub max_connections: usize,
     /// The routes.
@@ -33,6 +39,7 @@ pub struct Face {
 pub struct Faces {
     tls: Option<Arc<Tls>>,
     connections: ConnectionMetrics,
+    requests: HttpMetrics,
     stop: CancellationToken,
     open: TaskTracker,
 }
@@ -47,6 +54,7 @@ impl Faces {
         Ok(Self {
             tls,
             connections: ConnectionMetrics::new(registry)?,
+            requests: HttpMetrics::new(registry)?,
             stop,
             open: TaskTracker::new(),
         })
@@ -65,6 +73,7 @@ impl Faces {
             name: "health",
             listener,
             demand: Demand::Nothing,
+            callers: Callers::default(),
             max_connections: FEW_CONNECTIONS,
             routes,
         };
@@ -83,9 +92,11 @@ impl Faces {
             listener: face.listener,
             tls,
             demand: face.demand,
+            callers: face.callers,
             max_connections: face.max_connections,
             routes: face.routes,
-            metrics: self.connections.clone(),
+            connections: self.connections.clone(),
+            requests: self.requests.clone(),
         }
     }
 }

@@ -3,8 +3,10 @@
 pub mod admission;
 pub mod base64;
 pub mod body;
+pub mod callers;
 pub mod linger;
 pub mod metrics;
 pub mod observe;
 pub mod parameters;
 pub mod problem;
+pub mod strict;

@@ -1,6 +1,7 @@
 //! Serving HTTP on a listener: a bounded number of connections, with or without TLS, drained at the end.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,8 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
+use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -22,6 +25,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::conn::{Conn, Demand};
+use crate::flow::Flow;
+use crate::http::admission::Held;
+use crate::http::callers::{Callers, let_in};
+use crate::http::linger::linger;
+use crate::http::metrics::HttpMetrics;
+use crate::http::observe::{Observed, observe};
 use crate::http::problem::Refusal;
 use crate::stall::Impatient;
 use crate::tls::Tls;
@@ -34,14 +43,14 @@ const FIRST_HEAD: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 }
 const NEXT_HEAD: Duration = Duration::from_secs(30);
 /// An HTTP/2 connection that answers no ping for this long is gone.
 const PING: Duration = Duration::from_secs(20);
-/// A client that takes nothing of its answer for this long is gone.
-const STALL: Duration = Duration::from_secs(30);
+/// A client that takes nothing of its answer for this long is gone. (In tests sooner.)
+const STALL: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// The head of an HTTP/2 request: room for keys whose bytes are all percent-encoded.
 const MAX_HEAD_BYTES: u32 = 128 << 10;
 /// Requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
 /// So many connections above the limit are told so; those beyond are closed without a word.
-const TOLD: usize = 64;
+pub(crate) const TOLD: usize = 64;
 /// After an accept that failed (no file descriptors, say) the next try waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,12 +64,16 @@ pub struct Server {
     pub tls: Option<Arc<Tls>>,
     /// What clients must show.
     pub demand: Demand,
+    /// Who may call.
+    pub callers: Callers,
     /// The most connections at a time.
     pub max_connections: usize,
     /// The routes.
     pub routes: Router,
     /// Counts connections.
-    pub metrics: ConnectionMetrics,
+    pub connections: ConnectionMetrics,
+    /// Counts requests.
+    pub requests: HttpMetrics,
 }
 
 /// Connections by listener.
@@ -93,7 +106,8 @@ impl ConnectionMetrics {
 impl Server {
     /// Serves until `stop`, then lets the requests under way end. Bound the wait for it with
     /// [`crate::shutdown::drain`]; what is still open when the future is dropped is cut off with the runtime.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.routes = self.guarded();
         let (within, above) = (
             Arc::new(Semaphore::new(self.max_connections)),
             Arc::new(Semaphore::new(TOLD)),
@@ -115,7 +129,7 @@ impl Server {
             if let Ok(permit) = within.clone().try_acquire_owned() {
                 self.connection(stream, from, permit, self.routes.clone(), &connections);
             } else {
-                self.metrics
+                self.connections
                     .refused
                     .with_label_values(&[self.name, "limit"])
                     .inc();
@@ -126,6 +140,20 @@ impl Server {
         }
         drop(self.listener);
         connections.shutdown().await;
+    }
+
+    /// The routes, and before them what every listener demands: what is not let in is counted and told all the same, to
+    /// clients that still send too.
+    fn guarded(&mut self) -> Router {
+        let callers = Arc::new(std::mem::take(&mut self.callers));
+        let routes = std::mem::take(&mut self.routes)
+            .layer(from_fn_with_state(callers, let_in))
+            .layer(from_fn(linger));
+        let observed = Observed {
+            listener: self.name,
+            metrics: self.requests.clone(),
+        };
+        observe(routes, observed)
     }
 
     /// Serves one connection in a task of its own: a slow handshake holds up nobody else.
@@ -140,8 +168,8 @@ impl Server {
         let (tls, demand, name, watcher) =
             (self.tls.clone(), self.demand, self.name, all.watcher());
         let (open, refused) = (
-            self.metrics.open.with_label_values(&[name]),
-            self.metrics.refused.clone(),
+            self.connections.open.with_label_values(&[name]),
+            self.connections.refused.clone(),
         );
         tokio::spawn(async move {
             let _permit = permit;
@@ -169,22 +197,32 @@ impl Server {
                 .max_concurrent_streams(MAX_STREAMS);
             let asked = AtomicBool::new(false);
             let routes = TowerToHyperService::new(routes);
-            let turn = Turn::default();
-            let service = service_fn(|request| {
+            let (turn, held, flow) = (Turn::default(), Held::default(), Flow::default());
+            let service = service_fn(|mut request: http::Request<Incoming>| {
                 asked.store(true, Ordering::Relaxed);
+                request.extensions_mut().insert(held.clone());
+                let flow = (request.version() == Version::HTTP_2).then(|| flow.clone());
                 let (answering, answer) = (turn.begin(), routes.call(request));
-                async {
+                async move {
                     let mut answer = answer.await?;
-                    // axum counts the bytes of every body; of what was not modified the length would be that of what was.
-                    if answer.status() == StatusCode::NOT_MODIFIED {
+                    let sending = flow.map(|flow| flow.begin());
+                    // axum counts the bytes of every body; of what was not modified the length would be that of what was,
+                    // and of no content there is none to tell (RFC 9110, section 8.6).
+                    let has_no_length = [StatusCode::NOT_MODIFIED, StatusCode::NO_CONTENT];
+                    if has_no_length.contains(&answer.status()) {
                         answer.headers_mut().remove(header::CONTENT_LENGTH);
                     }
-                    Ok::<_, Infallible>(answer.map(|body| Answered::new(body, answering)))
+                    Ok::<_, Infallible>(answer.map(|body| Answered::new(body, answering, sending)))
                 }
             });
             let conn = Explained::new(Impatient::new(conn, STALL), turn.clone());
             let served = builder.serve_connection(TokioIo::new(conn), service);
-            let mut served = pin!(watcher.watch(served));
+            let mut served = pin!(async {
+                tokio::select! {
+                    ended = watcher.watch(served) => ended,
+                    () = flow.stalled(STALL) => Err(std::io::Error::from(ErrorKind::TimedOut).into()),
+                }
+            });
             // hyper-util waits without end for the bytes that tell HTTP/1 from HTTP/2.
             let ended = match timeout(FIRST_HEAD, &mut served).await {
                 Ok(ended) => ended,
@@ -213,7 +251,7 @@ fn hint(demand: Demand) -> &'static str {
 fn refuse(limit: usize) -> axum::routing::MethodRouter {
     axum::routing::any(move || async move {
         let detail = format!(
-            "This member already has {limit} connections. Close some, use another member, or raise max-connections."
+            "This member already has {limit} connections. Close some, use another member, or raise max-connections (and its limit of open files)."
         );
         let refusal = Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -227,254 +265,4 @@ fn refuse(limit: usize) -> axum::routing::MethodRouter {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    async fn start(
-        max_connections: usize,
-        routes: Router,
-    ) -> (
-        std::net::SocketAddr,
-        CancellationToken,
-        tokio::task::JoinHandle<()>,
-    ) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let metrics = ConnectionMetrics::new(&Registry::new()).unwrap();
-        let server = Server {
-            name: "client",
-            listener,
-            tls: None,
-            demand: Demand::Nothing,
-            max_connections,
-            routes,
-            metrics,
-        };
-        (address, stop.clone(), tokio::spawn(server.run(stop)))
-    }
-
-    async fn ask(stream: &mut TcpStream) -> String {
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .unwrap();
-        let mut answer = [0; 1024];
-        let read = stream.read(&mut answer).await.unwrap();
-        String::from_utf8(answer[..read].to_vec()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_connection_above_the_limit_is_told_so() {
-        let (address, _stop, _server) = start(
-            1,
-            Router::new().route("/", axum::routing::get(|| async { "hello" })),
-        )
-        .await;
-        let mut first = TcpStream::connect(address).await.unwrap();
-        assert!(ask(&mut first).await.ends_with("hello"));
-        let mut second = TcpStream::connect(address).await.unwrap();
-        let answer = ask(&mut second).await;
-        assert!(
-            answer.starts_with("HTTP/1.1 503") && answer.contains("max-connections"),
-            "{answer}"
-        );
-        drop((first, second));
-        for _ in 0..100 {
-            if ask(&mut TcpStream::connect(address).await.unwrap())
-                .await
-                .ends_with("hello")
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("a closed connection makes no room");
-    }
-
-    #[tokio::test]
-    async fn who_asks_nothing_loses_the_connection() {
-        let (address, _stop, _server) = start(
-            8,
-            Router::new().route("/", axum::routing::get(|| async { "hello" })),
-        )
-        .await;
-        // Silent, amid what might become HTTP/2, and amid a head.
-        for begun in ["", "PRI * HT", "GET / HTTP/1.1\r\nhost:"] {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(begun.as_bytes()).await.unwrap();
-            let ended = timeout(FIRST_HEAD * 10, stream.read(&mut [0])).await;
-            let ended = ended.expect("the connection stays");
-            assert!(matches!(ended, Ok(0) | Err(_)), "{begun:?}: {ended:?}");
-        }
-        let mut kept = TcpStream::connect(address).await.unwrap();
-        assert!(ask(&mut kept).await.ends_with("hello"));
-        tokio::time::sleep(FIRST_HEAD + Duration::from_millis(200)).await;
-        assert!(
-            ask(&mut kept).await.ends_with("hello"),
-            "who has asked may be idle for longer"
-        );
-    }
-
-    #[tokio::test]
-    async fn what_is_no_request_is_answered_with_a_problem() {
-        let hello = Router::new().route("/", axum::routing::get(|| async { "hello" }));
-        let (address, _stop, _server) = start(8, hello).await;
-        let long = "a".repeat(70 << 10);
-        let headers = "x: y\r\n".repeat(101);
-        for (head, status, word) in [
-            ("GET /\u{1} HTTP/1.1\r\n\r\n".into(), 400, "control byte"),
-            ("GET / HTTP/1.1\r\n: no name\r\n\r\n".into(), 400, "header"),
-            (format!("GET /{long} HTTP/1.1\r\n\r\n"), 414, "64 KiB"),
-            (
-                format!("GET / HTTP/1.1\r\n{headers}\r\n"),
-                431,
-                "100 headers",
-            ),
-            (
-                format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", long.repeat(20)),
-                431,
-                "400 KiB",
-            ),
-        ] {
-            for asked_before in [false, true] {
-                let mut stream = TcpStream::connect(address).await.unwrap();
-                if asked_before {
-                    assert!(ask(&mut stream).await.ends_with("hello"));
-                }
-                stream.write_all(head.as_bytes()).await.unwrap();
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer).await.unwrap();
-                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-                assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-                for header in [
-                    "content-type: application/problem+json".to_owned(),
-                    format!("content-length: {}", body.len()),
-                ] {
-                    assert_eq!(head.matches(&header).count(), 1, "{header} in {answer}");
-                }
-                let problem: quorate_wire::Problem = serde_json::from_str(body).unwrap();
-                assert_eq!(problem.status, status);
-                assert!(problem.detail.contains(word), "{problem:?}");
-            }
-        }
-        for asked_before in [false, true] {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            if asked_before {
-                assert!(ask(&mut stream).await.ends_with("hello"));
-            }
-            for part in ["HE", "AD / HTTP/1.1\r\n: no name\r\n\r\n"] {
-                stream.write_all(part.as_bytes()).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-            assert!(answer.ends_with("\r\n\r\n"), "HEAD has no body: {answer}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_not_modified_has_no_length() {
-        let unmodified = axum::routing::get(|| async { StatusCode::NOT_MODIFIED });
-        let (address, _stop, _server) = start(8, Router::new().route("/", unmodified)).await;
-        for method in ["GET", "HEAD"] {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            let head = format!("{method} / HTTP/1.1\r\nconnection: close\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            assert!(
-                answer.starts_with("HTTP/1.1 304") && !answer.contains("content-length"),
-                "{answer}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_looks_like_a_refusal_of_hyper_is_left_alone() {
-        const ALIKE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
-        let pieces = || async {
-            let (mut sender, body) = tokio::io::duplex(1 << 10);
-            tokio::spawn(async move {
-                for _ in 0..3 {
-                    tokio::time::sleep(Duration::from_millis(30)).await;
-                    sender.write_all(ALIKE.as_bytes()).await.unwrap();
-                }
-            });
-            let length = [(header::CONTENT_LENGTH, (ALIKE.len() * 3).to_string())];
-            (length, axum::body::Body::new(Pieces(body)))
-        };
-        let refused = || async { StatusCode::BAD_REQUEST };
-        let routes = Router::new()
-            .route("/", axum::routing::get(pieces))
-            .route("/refused", axum::routing::get(refused));
-        let (address, _stop, _server) = start(8, routes).await;
-        for (path, end) in [("/", ALIKE.repeat(3)), ("/refused", "\r\n\r\n".to_owned())] {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            let head = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            assert!(
-                answer.ends_with(&end) && !answer.contains("problem"),
-                "{answer}"
-            );
-        }
-    }
-
-    /// A body of what arrives, piece by piece.
-    struct Pieces(tokio::io::DuplexStream);
-
-    impl hyper::body::Body for Pieces {
-        type Data = hyper::body::Bytes;
-        type Error = std::io::Error;
-
-        fn poll_frame(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<std::io::Result<hyper::body::Frame<Self::Data>>>> {
-            let mut piece = [0; 1 << 10];
-            let mut piece = tokio::io::ReadBuf::new(&mut piece);
-            std::task::ready!(tokio::io::AsyncRead::poll_read(
-                std::pin::Pin::new(&mut self.0),
-                cx,
-                &mut piece
-            ))?;
-            let piece = hyper::body::Bytes::copy_from_slice(piece.filled());
-            std::task::Poll::Ready((!piece.is_empty()).then(|| Ok(hyper::body::Frame::data(piece))))
-        }
-    }
-
-    #[tokio::test]
-    async fn a_request_under_way_is_answered_before_the_end() {
-        let slow = axum::routing::get(|| async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            "hello"
-        });
-        let (address, stop, server) = start(8, Router::new().route("/", slow)).await;
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let mut idle = TcpStream::connect(address).await.unwrap();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .unwrap();
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        stop.cancel();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.ends_with("hello"), "{answer}");
-        assert_eq!(
-            idle.read(&mut [0]).await.unwrap(),
-            0,
-            "an idle connection is closed"
-        );
-        server.await.unwrap();
-        assert!(
-            TcpStream::connect(address).await.is_err(),
-            "nobody listens any more"
-        );
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::flow::Sending;
 use crate::http::problem::Refusal;
 
 /// Whoever is still sending when the connection closes loses the answer, so the rest is read; so long, and no longer.
@@ -62,14 +63,19 @@ impl Drop for Answering {
 #[derive(Debug)]
 pub struct Answered<B> {
     body: B,
+    /// Over HTTP/2: what tells whether the client takes it.
+    sending: Option<Sending>,
+    begun: bool,
     _until_sent: Answering,
 }
 
 impl<B> Answered<B> {
     /// The turn ends with the body.
-    pub fn new(body: B, answering: Answering) -> Self {
+    pub fn new(body: B, answering: Answering, sending: Option<Sending>) -> Self {
         Self {
             body,
+            sending,
+            begun: false,
             _until_sent: answering,
         }
     }
@@ -83,11 +89,21 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Answered<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(sending) = &self.sending {
+            match frame {
+                Poll::Pending => sending.waits_for_us(),
+                Poll::Ready(_) => sending.taken(),
+            }
+        }
+        self.begun |= frame.is_ready();
+        frame
     }
 
+    /// Over HTTP/2 the end is one more thing to take: hyper asks for it only when all before has gone out.
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let is_ended = self.body.is_end_stream();
+        is_ended && !(self.begun && self.sending.is_some())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -133,6 +133,7 @@ impl Raft {
         self.role = RoleState::Leader(Box::new(Leader::new(
             first,
             self.now + self.config.heartbeat_interval,
+            self.led_before(),
         )));
         self.set_leader(Some(self.config.id));
         self.sync_members();

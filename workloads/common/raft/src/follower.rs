@@ -44,6 +44,7 @@ impl Raft {
             self.become_follower(self.vote.term, Some(from));
         }
         self.leader_heard = self.now;
+        self.count_leader(from);
         self.arm_election();
         let (commit, round, is_heartbeat) =
             (append.commit, append.round, append.entries.is_empty());
@@ -124,6 +125,7 @@ impl Raft {
             if let Payload::Configuration(configuration) = &entry.payload {
                 self.configurations.push(entry.index, configuration.clone());
             }
+            self.count_from(&entry.payload);
             self.log.push(entry);
         }
         Ok(last)
@@ -266,6 +268,7 @@ impl Raft {
             self.configurations.forget_log();
             self.ack = None;
         }
+        self.count_anew();
         self.disk.reset(reset);
         self.configurations.installed(snapshot);
         self.applied = snapshot.index;

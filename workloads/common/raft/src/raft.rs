@@ -11,6 +11,7 @@ use crate::readers::ForwardedReads;
 use crate::restore::{RestoreError, Restored, recover};
 use crate::state::{Gate, LIMIT, Leader, Raft, Reported, RoleState};
 use crate::status::{Ignored, MemberProgress, Role};
+use crate::tenure::Tenure;
 use crate::types::*;
 
 impl Raft {
@@ -37,6 +38,7 @@ impl Raft {
             role: RoleState::Follower,
             leader: None,
             leader_heard: now,
+            tenure: Tenure::default(),
             election_deadline: now,
             forwarded: ForwardedReads::new(first_mark),
             transfer: None,

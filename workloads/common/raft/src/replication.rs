@@ -29,6 +29,7 @@ impl Raft {
         if let Payload::Configuration(configuration) = &payload {
             self.configurations.push(index, configuration.clone());
         }
+        self.count_from(&payload);
         let has_new_members = matches!(payload, Payload::Configuration(_));
         self.log.push(Entry {
             index,

@@ -10,6 +10,7 @@ use crate::log::Log;
 use crate::progress::Progress;
 use crate::readers::{ForwardedReads, LeaderReads};
 use crate::status::{Ignored, Role};
+use crate::tenure::Tenure;
 use crate::types::*;
 
 /// Terms and indexes of peers beyond this are taken as damage, so that no sum can overflow.
@@ -39,6 +40,7 @@ pub struct Raft {
     /// The leader of this term, when known; this member itself when it leads.
     pub(crate) leader: Option<MemberId>,
     pub(crate) leader_heard: Now,
+    pub(crate) tenure: Tenure,
     pub(crate) election_deadline: Now,
     pub(crate) forwarded: ForwardedReads,
     pub(crate) transfer: Option<Transfer>,
@@ -79,20 +81,20 @@ pub(crate) struct Leader {
     /// The first entry of its term.
     pub(crate) first_index: Index,
     pub(crate) next_heartbeat: Now,
-    /// For how long it has led.
+    /// For how long the group was led since the last command before its term.
     pub(crate) led: Now,
     pub(crate) heartbeat_due: bool,
     pub(crate) reads: LeaderReads,
 }
 
 impl Leader {
-    pub(crate) fn new(first_index: Index, next_heartbeat: Now) -> Self {
+    pub(crate) fn new(first_index: Index, next_heartbeat: Now, led: Now) -> Self {
         let reads = LeaderReads::default();
         Self {
             progress: BTreeMap::new(),
             first_index,
             next_heartbeat,
-            led: Now::ZERO,
+            led,
             heartbeat_due: true,
             reads,
         }

@@ -1,22 +1,67 @@
-//! For how long a leader has led: the measure of time that is sound to put into the log, since no clock's setting and
+//! For how long a group was led: the measure of time that is sound to put into the log, since no clock's setting and
 //! no difference between clocks is in it.
+//!
+//! A leader's time goes into the log with its commands. What passed after the last of them would be lost with the leader,
+//! and in a group in which nobody writes every new leader would begin at nought. So every member counts it too, while it
+//! hears the leader of a term: a new leader goes on from there.
 
 use crate::state::{Raft, RoleState};
-use crate::types::Now;
+use crate::types::{MemberId, Now, Payload, Term};
+
+/// What a member has seen of the group's leaders.
+#[derive(Debug, Default)]
+pub(crate) struct Tenure {
+    /// For how long the group was led since the last command that this member has in its log: never more than has passed
+    /// since that command was made.
+    since_command: Now,
+    /// Whose append was heard last, and when.
+    heard: Option<(Term, MemberId, Now)>,
+}
 
 impl Raft {
     /// Time passes. A leader that was stopped, or whose clock jumped, has not led all the while: without hearing a
     /// majority it leads for no longer than an election timeout.
     pub(crate) fn pass(&mut self, now: Now) {
-        let led = self.led(now);
+        let passed = now.saturating_sub(self.now);
+        let passed = passed.min(self.config.election_timeout);
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.led = led.unwrap_or_default();
+            leader.led += passed;
+            self.tenure.since_command += passed;
         }
         self.now = self.now.max(now);
     }
 
-    /// For how long this member has led its term by `now`; `None` when it does not lead. Never more than has passed
-    /// since its election.
+    /// The leader of this term was heard. Between two appends of one leader the term had no other.
+    pub(crate) fn count_leader(&mut self, from: MemberId) {
+        let term = self.vote.term;
+        if let Some((heard, leader, at)) = self.tenure.heard
+            && (heard, leader) == (term, from)
+        {
+            let passed = self.now.saturating_sub(at);
+            self.tenure.since_command += passed.min(self.config.election_timeout);
+        }
+        self.tenure.heard = Some((term, from, self.now));
+    }
+
+    /// An entry came into the log: the time in a command counts from now on.
+    pub(crate) fn count_from(&mut self, payload: &Payload) {
+        if matches!(payload, Payload::Command(_)) {
+            self.tenure.since_command = Now::ZERO;
+        }
+    }
+
+    /// The state is another: which commands it holds is not known.
+    pub(crate) fn count_anew(&mut self) {
+        self.tenure.since_command = Now::ZERO;
+    }
+
+    /// With what a new leader begins.
+    pub(crate) fn led_before(&self) -> Now {
+        self.tenure.since_command
+    }
+
+    /// For how long the group was led since the last command before this leader's term, by `now`; `None` when this member
+    /// does not lead. Never more than has passed since that command.
     pub fn led(&self, now: Now) -> Option<Now> {
         let passed = now.saturating_sub(self.now);
         self.leader_state()

@@ -12,6 +12,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use quorate_store::{Batch, BatchWrite, Read, StateError, StateStore};
@@ -20,10 +21,16 @@ use rocksdb::{DB, DBRawIterator, FlushOptions, ReadOptions, Snapshot, WriteBatch
 use error::state_error;
 pub use options::RocksOptions;
 
+/// After so many deletions a memtable goes to the disk, full or not: in memory nothing takes them away, and every scan
+/// passes over each of them.
+const MAX_DELETIONS: usize = 8192;
+
 /// A store in a folder of its own.
 pub struct RocksStore {
     db: Arc<DB>,
     unlogged: WriteOptions,
+    /// Deletions since the last flush, about.
+    deletions: AtomicUsize,
 }
 
 impl RocksStore {
@@ -36,6 +43,7 @@ impl RocksStore {
         Ok(RocksStore {
             db: Arc::new(db),
             unlogged,
+            deletions: AtomicUsize::new(0),
         })
     }
 
@@ -51,6 +59,15 @@ impl RocksStore {
     }
 }
 
+impl RocksStore {
+    fn flush_within(&self, wait: bool) -> Result<(), StateError> {
+        self.deletions.store(0, Relaxed);
+        let mut options = FlushOptions::default();
+        options.set_wait(wait);
+        self.db.flush_opt(&options).map_err(state_error)
+    }
+}
+
 impl std::fmt::Debug for RocksStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RocksStore")
@@ -62,10 +79,14 @@ impl std::fmt::Debug for RocksStore {
 impl StateStore for RocksStore {
     fn write(&self, batch: Batch) -> Result<(), StateError> {
         let mut writes = WriteBatch::default();
+        let mut deletions = 0;
         for write in &batch.writes {
             match write {
                 BatchWrite::Put(key, value) => writes.put(key, value),
-                BatchWrite::Delete(key) => writes.delete(key),
+                BatchWrite::Delete(key) => {
+                    deletions += 1;
+                    writes.delete(key);
+                }
                 BatchWrite::DeleteRange(start, end) if start < end => {
                     writes.delete_range(start, end)
                 }
@@ -74,13 +95,15 @@ impl StateStore for RocksStore {
         }
         self.db
             .write_opt(writes, &self.unlogged)
-            .map_err(state_error)
+            .map_err(state_error)?;
+        if self.deletions.fetch_add(deletions, Relaxed) + deletions >= MAX_DELETIONS {
+            self.flush_within(false)?;
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StateError> {
-        let mut wait = FlushOptions::default();
-        wait.set_wait(true);
-        self.db.flush_opt(&wait).map_err(state_error)
+        self.flush_within(true)
     }
 
     fn view(&self) -> Result<Box<dyn Read>, StateError> {

@@ -233,3 +233,49 @@ fn memory_is_accounted() {
     let store = RocksStore::open(folder.path(), &small()).unwrap();
     assert!(store.memory() > 0);
 }
+
+/// How many keys that are no more a scan of everything passes over.
+fn skipped(store: &RocksStore) -> u64 {
+    use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
+    set_perf_stats(PerfStatsLevel::EnableCount);
+    let mut context = PerfContext::default();
+    context.reset();
+    let view = store.view().unwrap();
+    view.scan(b"", b"\xff", &mut |_, _| true).unwrap();
+    context.metric(PerfMetric::InternalKeySkippedCount)
+        + context.metric(PerfMetric::InternalDeleteSkippedCount)
+}
+
+#[test]
+fn a_read_of_what_was_deleted_is_cheap() {
+    const KEYS: u32 = 100_000;
+    let folder = tempfile::tempdir().unwrap();
+    let options = RocksOptions::default();
+    let store = RocksStore::open(folder.path(), &options).unwrap();
+    let key = |number: u32| Bytes::from(format!("key-{number:08}"));
+    let value = Bytes::from_static(&[b'v'; 100]);
+    let numbers: Vec<u32> = (0..KEYS).collect();
+    let write = |one: &dyn Fn(u32) -> BatchWrite| {
+        for batch in numbers.chunks(128) {
+            let writes = batch.iter().map(|number| one(*number)).collect();
+            store.write(Batch { writes }).unwrap();
+        }
+    };
+    write(&|number| BatchWrite::Put(key(number), value.clone()));
+    store.flush().unwrap();
+    write(&|number| BatchWrite::Delete(key(number)));
+    // What a memtable may hold, and as much again that is on its way to the disk.
+    let bound = 3 * MAX_DELETIONS as u64;
+    let begun = std::time::Instant::now();
+    loop {
+        let skipped = skipped(&store);
+        if skipped <= bound {
+            break;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{skipped} are passed over");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    drop(store);
+    let store = RocksStore::open(folder.path(), &options).unwrap();
+    assert!(skipped(&store) <= bound, "after a start");
+}

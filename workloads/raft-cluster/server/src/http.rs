@@ -25,11 +25,9 @@ use quorate_group::GroupAccess;
 use quorate_group_core::{Refused, Reply, Request};
 use quorate_node::http::admission::Admission;
 use quorate_node::http::body;
-use quorate_node::http::linger::linger;
-use quorate_node::http::metrics::HttpMetrics;
-use quorate_node::http::observe::{Observed, observe};
 use quorate_node::http::problem::{Refusal, no_such_method, no_such_path};
 use quorate_node::resolve::{Resolver, split};
+use tokio::sync::Semaphore;
 
 use crate::settings::MemberSettings;
 
@@ -46,6 +44,8 @@ pub struct Api<G> {
     group: G,
     settings: MemberSettings,
     admission: Admission,
+    /// The turns of reads of many keys.
+    walks: Arc<Semaphore>,
     names: Resolver,
 }
 
@@ -58,19 +58,20 @@ impl<G: GroupAccess> Api<G> {
             group,
             settings,
             admission,
+            walks: Arc::new(Semaphore::new(walks())),
             names,
         }
     }
 
     /// The routes of the client listener.
-    pub fn routes(self, metrics: HttpMetrics) -> Router {
+    pub fn routes(self) -> Router {
         let keys = || {
             get(keys::get::<G>)
                 .put(keys::put::<G>)
                 .delete(keys::delete::<G>)
                 .fallback(method_fallback)
         };
-        let routes = Router::new()
+        Router::new()
             .route("/kv", get(pages::page::<G>).fallback(method_fallback))
             .route("/kv/", keys())
             .route("/kv/{*key}", keys())
@@ -87,15 +88,7 @@ impl<G: GroupAccess> Api<G> {
                 axum::routing::delete(sessions::close::<G>).fallback(method_fallback),
             )
             .fallback(path_fallback)
-            .layer(axum::middleware::from_fn(linger))
-            .with_state(Arc::new(self));
-        observe(
-            routes,
-            Observed {
-                listener: "client",
-                metrics,
-            },
-        )
+            .with_state(Arc::new(self))
     }
 
     /// Asks the group; what it does not answer in time is unknown.
@@ -140,6 +133,12 @@ impl<G: GroupAccess> Api<G> {
     ) -> Result<Bytes, Refusal> {
         body::read(body, self.settings.request_timeout(), limit, limit_name).await
     }
+}
+
+/// How many pages are read at a time: half of the processors stay for the group.
+fn walks() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).max(1)
 }
 
 async fn path_fallback(uri: Uri) -> Refusal {

@@ -7,13 +7,13 @@ use anyhow::Context;
 use quorate_group::admin::Admin;
 use quorate_group::data::{self, Data};
 use quorate_group::life::{pulse, until_stopped};
-use quorate_group::{GroupVitals, Handle, Options};
+use quorate_group::{GroupVitals, Handle, Options, TransportLimits};
 use quorate_group_core::Config;
 use quorate_node::about::About;
 use quorate_node::conn::Demand;
-use quorate_node::faces::{FEW_CONNECTIONS, Face, Faces};
+use quorate_node::descriptors::{Descriptors, TooFew};
+use quorate_node::faces::{FEW_CONNECTIONS, FEW_DESCRIPTORS, Face, Faces};
 use quorate_node::health::{Health, Heartbeat};
-use quorate_node::http::metrics::HttpMetrics;
 use quorate_node::resolve::Resolver;
 use quorate_node::shutdown::on_signal;
 use quorate_node::tls::{self, Tls};
@@ -61,18 +61,43 @@ impl Listeners {
     }
 }
 
+/// Who gets how many of the process's file descriptors.
+#[derive(Clone, Copy)]
+struct Room {
+    tables: usize,
+    peers: usize,
+    clients: usize,
+}
+
+impl Room {
+    fn of(settings: &MemberSettings) -> Result<Self, TooFew> {
+        let descriptors = Descriptors::claim();
+        let tables = usize::try_from(RocksOptions::default().max_open_files).unwrap_or_default();
+        let tables = descriptors.part(tables, 4);
+        let peers = descriptors.part(TransportLimits::default().incoming_connections, 8);
+        // Of the faces for the operator and for health.
+        let promised = tables + peers + 2 * FEW_DESCRIPTORS;
+        Ok(Self {
+            tables,
+            peers,
+            clients: descriptors.clients(promised, settings.max_connections)?,
+        })
+    }
+}
+
 /// Runs the member until it is told to stop (`Ok`) or cannot go on.
 pub async fn run(settings: MemberSettings, build: Build) -> anyhow::Result<()> {
     telemetry::init(settings.log_format, &settings.log_filter)?;
     let stop = on_signal().context("signals cannot be listened to")?;
     let tls = tls::open(settings.tls_dir.as_deref())?;
     let listeners = Listeners::open(&settings).await?;
+    let room = Room::of(&settings)?;
     let opened = settings.clone();
-    let data = tokio::task::spawn_blocking(move || open_data(&opened, build)).await??;
+    let data = tokio::task::spawn_blocking(move || open_data(&opened, build, room)).await??;
     let registry = metrics::registry(KIND, build.version)?;
     tracing::info!(version = build.version, name = settings.name, cluster = settings.cluster, incarnation = %data.disks.identity.id, "starting");
     let (handle, running) = quorate_group::start(
-        options(&settings, build, tls.clone()),
+        options(&settings, build, tls.clone(), room),
         data.disks.clone(),
         Arc::new(KeyValue),
         listeners.peer,
@@ -91,22 +116,23 @@ pub async fn run(settings: MemberSettings, build: Build) -> anyhow::Result<()> {
         stalled_after: STALLED_AFTER,
         registry: registry.clone(),
     };
-    let http = HttpMetrics::new(&registry)?;
     let group = handle.group(GROUP);
     let faces = Faces::new(tls, &registry, stop.clone())?;
     faces.serve(Face {
         name: "client",
         listener: listeners.client,
         demand: Demand::Nothing,
-        max_connections: settings.max_connections,
-        routes: Api::new(group.clone(), settings.clone()).routes(http.clone()),
+        callers: settings.callers(),
+        max_connections: room.clients,
+        routes: Api::new(group.clone(), settings.clone()).routes(),
     });
     faces.serve(Face {
         name: "admin",
         listener: listeners.admin,
         demand: Demand::Certificate,
+        callers: settings.callers(),
         max_connections: FEW_CONNECTIONS,
-        routes: Admin::new(group, settings.request_timeout() * 2).routes(http),
+        routes: Admin::new(group, settings.request_timeout() * 2).routes(),
     });
     faces.serve_health(listeners.health, health.router());
     tokio::spawn(pulse(handle.clone(), GROUP, heartbeat));
@@ -114,9 +140,14 @@ pub async fn run(settings: MemberSettings, build: Build) -> anyhow::Result<()> {
 }
 
 /// Blocks.
-fn open_data(settings: &MemberSettings, build: Build) -> anyhow::Result<Data> {
-    data::open(&settings.data_dir, &settings.cluster, build.seam, |dir| {
-        Ok(Arc::new(RocksStore::open(dir, &RocksOptions::default())?))
+fn open_data(settings: &MemberSettings, build: Build, room: Room) -> anyhow::Result<Data> {
+    let options = RocksOptions {
+        max_open_files: i32::try_from(room.tables)?,
+        ..RocksOptions::default()
+    };
+    let (cluster, name) = (&settings.cluster, &settings.name);
+    data::open(&settings.data_dir, cluster, name, build.seam, |dir| {
+        Ok(Arc::new(RocksStore::open(dir, &options)?))
     })
 }
 
@@ -144,7 +175,7 @@ fn vitals(
     MemberVitals { vitals, build }
 }
 
-fn options(settings: &MemberSettings, build: Build, tls: Option<Arc<Tls>>) -> Options {
+fn options(settings: &MemberSettings, build: Build, tls: Option<Arc<Tls>>, room: Room) -> Options {
     let contact = Contact {
         name: settings.name.clone(),
         address: settings.peer_address.clone(),
@@ -170,6 +201,10 @@ fn options(settings: &MemberSettings, build: Build, tls: Option<Arc<Tls>>) -> Op
         resolver: Arc::new(Resolver::new(settings.hosts_file.clone())),
         tls,
         free_space_reserve_bytes: settings.free_space_reserve_bytes,
+        transport: TransportLimits {
+            incoming_connections: room.peers,
+            ..TransportLimits::default()
+        },
         ..Options::new(cluster, core, settings.bind_address)
     }
 }

@@ -4,8 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use quorate_node::address::{name_fault, peer_address_fault};
+use quorate_node::address::{name_fault, own_names, peer_address_fault};
 use quorate_node::config::{Faults, Settings};
+use quorate_node::http::callers::Callers;
+use quorate_node::patterns::Patterns;
 use quorate_node::telemetry::{LogFilter, LogFormat};
 use quorate_wire::raft_cluster as limits;
 use serde::Serialize;
@@ -47,6 +49,13 @@ pub struct MemberSettings {
     /// Folder with tls.crt, tls.key and ca.crt: turns TLS on; read again when they change
     #[arg(long)]
     pub tls_dir: Option<PathBuf>,
+
+    /// Hosts, beside the member's own names, by which clients without TLS may call it: name,*.name,...
+    #[arg(long, default_value = "")]
+    pub allowed_hosts: Patterns,
+    /// Origins whose web pages may write: https://name,...
+    #[arg(long, default_value = "")]
+    pub allowed_origins: Patterns,
 
     /// Without a leader for this long (to twice as long, at random) a member stands for election
     #[arg(long, default_value_t = limits::ELECTION_TIMEOUT_MS.default as u64)]
@@ -127,6 +136,16 @@ impl MemberSettings {
             .saturating_add(self.max_key_bytes + COMMAND_OVERHEAD_BYTES)
     }
 
+    /// Who may call a listener: without TLS by the member's own names, which no web page has.
+    pub fn callers(&self) -> Callers {
+        let origins = self.allowed_origins.clone();
+        if self.tls_dir.is_some() {
+            return Callers::of_any_name(origins);
+        }
+        let names = own_names(&self.name, &self.peer_address);
+        Callers::of(names, self.allowed_hosts.clone(), origins)
+    }
+
     /// After this a request is answered.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
@@ -147,6 +166,12 @@ impl Settings for MemberSettings {
         }
         if let Some(fault) = peer_address_fault(&self.peer_address) {
             faults.add("peer_address", fault);
+        }
+        if let Some(fault) = self.allowed_hosts.host_fault() {
+            faults.add("allowed_hosts", fault);
+        }
+        if let Some(fault) = self.allowed_origins.origin_fault() {
+            faults.add("allowed_origins", fault);
         }
         self.check_ports(faults);
         self.check_limits(faults);
@@ -258,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let table: [(&[&str], &str); 9] = [
+        let table: [(&[&str], &str); 11] = [
             (&["--admin-port=7070"], "--admin-port"),
             (&["--client-port=0"], "must not be 0"),
             (
@@ -274,6 +299,8 @@ mod tests {
             (&["--max-page-entries=0"], "--max-page-entries"),
             (&["--session-lifetime-ms=1"], "--session-lifetime-ms"),
             (&["--log-filter=info,a=loud"], "--log-filter"),
+            (&["--allowed-hosts=a.example,b:80"], "b:80 is no host"),
+            (&["--allowed-origins=a.example"], "--allowed-origins"),
         ];
         for (more, words) in table {
             let error = load(more).unwrap_err();

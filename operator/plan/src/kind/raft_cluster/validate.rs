@@ -4,9 +4,10 @@ use kube::core::Resource;
 use quorate_api as api;
 use quorate_api::RaftCluster;
 
-use super::RaftClusters;
+use super::{POOL, RaftClusters};
 use crate::common::check::{Checked, Faults};
 use crate::common::rules::Rules;
+use crate::pool::build::client_names;
 use crate::pool::{Basics, Given};
 use crate::{Env, Invalid, Kind};
 
@@ -18,6 +19,8 @@ pub struct ValidRaftCluster {
     pub(super) timing: Checked<api::Timing>,
     pub(super) snapshots: Checked<api::Snapshots>,
     pub(super) limits: Checked<api::Limits>,
+    pub(super) allowed_hosts: Vec<String>,
+    pub(super) allowed_origins: Vec<String>,
 }
 
 /// The rules of the CRD.
@@ -42,12 +45,17 @@ pub fn validate(resource: &RaftCluster, env: &Env) -> Result<ValidRaftCluster, V
         pod_overrides: spec.pod_overrides.as_ref(),
     };
     let names = RaftClusters::NAMES;
+    let basics = Basics::checked::<RaftCluster>(names, resource.meta(), &given, env, &mut faults);
+    let mut allowed_hosts = client_names(&basics.identity, POOL, env);
+    allowed_hosts.extend(spec.allowed_hosts.iter().cloned());
     let valid = ValidRaftCluster {
-        basics: Basics::checked::<RaftCluster>(names, resource.meta(), &given, env, &mut faults),
+        basics,
         members: spec.members,
         timing: Checked::new(spec.timing.clone()),
         snapshots: Checked::new(spec.snapshots.clone()),
         limits: Checked::new(spec.limits.clone()),
+        allowed_hosts,
+        allowed_origins: spec.allowed_origins.clone(),
     };
     faults.unless_any(valid)
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub(crate) use services::{CLIENT, PEERS};
+pub(crate) use services::{CLIENT, PEERS, client_names};
 pub(crate) use set::stateful_set;
 
 use super::spec::Pool;

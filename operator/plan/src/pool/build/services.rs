@@ -4,12 +4,27 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use quorate_api::ServiceType;
 
-use crate::pool::{Audience, Pool};
+use crate::Env;
+use crate::common::identity::Identity;
+use crate::pool::{Audience, Pool, PoolName};
 
 /// The suffix of the headless Service, which is the domain of the members' names.
 pub(crate) const PEERS: &str = "-peers";
 /// What the name of the Service for clients adds to the StatefulSet's.
 pub(crate) const CLIENT: &str = "-client";
+
+/// The names of the Service for clients, from the shortest to the whole.
+pub(crate) fn client_names(identity: &Identity, pool: PoolName, env: &Env) -> Vec<String> {
+    let (set, namespace) = (identity.set(pool), identity.namespace());
+    let domain = &env.cluster_domain;
+    let ends = [
+        String::new(),
+        format!(".{namespace}"),
+        format!(".{namespace}.svc"),
+        format!(".{namespace}.svc.{domain}"),
+    ];
+    ends.map(|end| format!("{set}{CLIENT}{end}")).into()
+}
 
 /// A name per member. Names of members that are not ready are published too: a group that has yet to elect a leader
 /// is not ready, and could never become so if its members did not find each other.

@@ -140,7 +140,7 @@ impl Net {
         let member = self.members.get_mut(name).unwrap();
         member.lives += 1;
         let disk: Disk = Arc::new(member.disk.clone());
-        member.identity = open_identity(&disk, CLUSTER, drawn, &[]).unwrap();
+        member.identity = open_identity(&disk, CLUSTER, name, drawn, &[]).unwrap();
         if member.identity.fresh {
             member.store = MapStore::default();
         }

@@ -157,7 +157,7 @@ fn crash_at(net: &mut Net, point: u32) -> Crash {
     }
     disk.crash(&mut net.rng);
     store.crash(&mut net.rng);
-    let identity = open_identity(&seam, CLUSTER, MemberId(1), &[]).unwrap();
+    let identity = open_identity(&seam, CLUSTER, "a", MemberId(1), &[]).unwrap();
     let recovered = recover(config(), &identity, &seam, &store, Duration::ZERO).unwrap();
     assert_eq!(
         recovered.groups.state(),
@@ -183,7 +183,7 @@ fn crash_at(net: &mut Net, point: u32) -> Crash {
 fn fresh_receiver(net: &Net) -> (MemFs, MapStore, SnapshotFile) {
     let (disk, store) = (MemFs::default(), MapStore::default());
     let seam: Disk = Arc::new(disk.clone());
-    let identity = open_identity(&seam, CLUSTER, MemberId(1), &[]).unwrap();
+    let identity = open_identity(&seam, CLUSTER, "a", MemberId(1), &[]).unwrap();
     let recovered = recover(config(), &identity, &seam, &store, Duration::ZERO).unwrap();
     let mut log = recovered.log.unwrap();
     let configuration = net.groups("a").raft(GROUP).unwrap().configuration().clone();

@@ -314,17 +314,17 @@ fn an_identity_that_has_lost_log_and_state_is_damaged_but_not_one_that_never_had
     let seam: Disk = Arc::new(disk.clone());
     for life in 1..4 {
         // Each time it dies before it has a log.
-        let identity = open_identity(&seam, CLUSTER, MemberId(life), &[]).unwrap();
+        let identity = open_identity(&seam, CLUSTER, "a", MemberId(life), &[]).unwrap();
         assert_eq!((identity.id, identity.begun), (MemberId(1), false));
         disk.crash(&mut fastrand::Rng::with_seed(life));
     }
-    let identity = open_identity(&seam, CLUSTER, MemberId(9), &[]).unwrap();
+    let identity = open_identity(&seam, CLUSTER, "a", MemberId(9), &[]).unwrap();
     let config = Config::new(Default::default(), 9);
     let store = MapStore::default();
     let started = recover(config, &identity, &seam, &store, Duration::ZERO).unwrap();
     assert_eq!(started.groups.state(), MemberState::Empty);
     assert!(
-        open_identity(&seam, CLUSTER, MemberId(9), &[])
+        open_identity(&seam, CLUSTER, "a", MemberId(9), &[])
             .unwrap()
             .begun
     );

@@ -114,6 +114,33 @@ fn no_member_s_clock_ends_a_session_early_or_keeps_it() {
     );
 }
 
+/// Nobody else writes, so nothing in the log tells of the time: it goes on all the same, and no faster.
+#[test]
+fn a_session_ends_in_its_time_though_leaders_change() {
+    let mut net = Net::group_of(3, |_| {});
+    let session = open(&mut net, "a", 60_000);
+    let hand_over = |net: &mut Net| {
+        let leader = net.wait_leader();
+        let other = follower(net);
+        let to = Some(net.id(&other));
+        net.call(&leader, Request::Transfer { to });
+        net.wait_leader();
+        net.run_for(Duration::from_secs(5));
+    };
+    (0..10).for_each(|_| hand_over(&mut net));
+    let leader = net.wait_leader();
+    assert_eq!(net.answer(&leader, Some((session, 1)), "add x 1"), "1");
+    (0..10).for_each(|_| hand_over(&mut net));
+    let leader = net.wait_leader();
+    assert_eq!(net.answer(&leader, Some((session, 2)), "add x 1"), "2");
+    (0..13).for_each(|_| hand_over(&mut net));
+    let leader = net.wait_leader();
+    assert_eq!(
+        outcome(net.write(&leader, Some((session, 3)), "add x 1")),
+        Outcome::SessionGone
+    );
+}
+
 #[test]
 fn a_session_expires_by_the_clock_in_the_log() {
     let mut net = Net::group_of(1, |config| config.max_sessions = 2);

@@ -187,10 +187,18 @@ impl Door {
         let (answer, asked) = oneshot::channel();
         self.events.send(Event::Hello {
             from: sender,
+            name: hello.name.clone(),
             answer,
         });
         match asked.await {
             Ok(Admission::Welcome) => Ok(()),
+            Ok(Admission::Known(known)) => {
+                let detail = format!(
+                    "{sender} is {known}, not {}: its disk is a copy of that member's; remove it and give it an empty folder",
+                    hello.name
+                );
+                Err(refuse(Reason::Identity, detail))
+            }
             Ok(Admission::Removed(groups)) => {
                 let detail =
                     format!("{sender} was removed from the group: its data is to be set aside");

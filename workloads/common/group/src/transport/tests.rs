@@ -113,7 +113,7 @@ impl End {
         tasks.spawn(async move {
             while let Some(event) = told.recv().await {
                 match event {
-                    Event::Hello { from, answer } if setup.removed == Some(from) => {
+                    Event::Hello { from, answer, .. } if setup.removed == Some(from) => {
                         answer.send(Admission::Removed(vec![3, 4])).unwrap();
                     }
                     Event::Hello { answer, .. } => answer.send(Admission::Welcome).unwrap(),

@@ -57,6 +57,8 @@ pub struct Cluster {
 pub struct Member {
     pub at: SocketAddr,
     pub contact: Contact,
+    /// Whom its disk says that it belongs to.
+    pub owner: String,
     pub dir: PathBuf,
     pub store: MapStore,
     pub live: Option<Live>,
@@ -112,6 +114,7 @@ impl Cluster {
         };
         self.members.push(Member {
             at,
+            owner: contact.name.clone(),
             contact,
             dir,
             store: MapStore::default(),
@@ -241,7 +244,7 @@ impl Member {
         let (fs, gauges) = CountingFs::new(RealFs::open(&self.dir).unwrap());
         let disk: Disk = Arc::new(fs);
         let drawn = MemberId(fastrand::u64(1..));
-        let identity = open_identity(&disk, &cluster, drawn, &[]).unwrap();
+        let identity = open_identity(&disk, &cluster, &self.owner, drawn, &[]).unwrap();
         if identity.fresh {
             self.store = MapStore::default();
         }

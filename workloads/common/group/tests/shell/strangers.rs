@@ -116,3 +116,30 @@ async fn an_old_identity_with_an_empty_disk_takes_no_part() {
         Some("1")
     );
 }
+
+/// As the copy of a disk from before identities had names: only the others can tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_identity_under_another_name_is_refused_by_its_peers() {
+    let mut cluster = Cluster::start(3, |_| {}).await;
+    cluster.form(GROUP).await;
+    let leader = cluster.leader(GROUP).await;
+    let copy = (leader + 1) % 3;
+    cluster.stop(copy).await;
+    let name = std::mem::replace(&mut cluster.members[copy].contact.name, "m-copy".into());
+    cluster.revive(copy).await;
+    eventually("the leader has found it", || {
+        let received = cluster.live(copy).metric("peer_messages_received_total");
+        (received > 3.0).then_some(())
+    })
+    .await;
+    cluster.live(leader).put(GROUP, "without it", "1").await;
+    assert_eq!(cluster.live(copy).metric("peer_messages_sent_total"), 0.0);
+    cluster.stop(copy).await;
+    cluster.members[copy].contact.name = name;
+    cluster.revive(copy).await;
+    eventually("it is let in under its own name", || {
+        let sent = cluster.live(copy).metric("peer_messages_sent_total");
+        (sent > 0.0).then_some(())
+    })
+    .await;
+}

@@ -3,12 +3,15 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -17,32 +20,38 @@ use super::problem::{Refusal, busy, too_large};
 /// A larger answer is sent in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What is left.
+/// No connection holds more than one part of so many. One request or answer it may always have, whatever its size.
+const PARTS: usize = 8;
+
+/// What is left. Requests and answers have as many bytes each: whoever reads slowly keeps nobody from writing.
 #[derive(Debug)]
 pub struct Admission {
-    requests: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
+    requests: Budget,
+    bytes: Budget,
+    answers: Budget,
 }
 
 /// A request that was let in; dropped when it is answered.
 #[derive(Debug)]
 pub struct Admitted {
-    _request: OwnedSemaphorePermit,
-    bytes: OwnedSemaphorePermit,
+    _request: Part,
+    bytes: Part,
 }
 
 impl Admission {
-    /// Room for so many requests of so many bytes together.
+    /// Room for so many requests of so many bytes together, and for answers of as many.
     pub fn new(requests: usize, bytes: usize) -> Self {
         Self {
-            requests: Arc::new(Semaphore::new(requests)),
-            bytes: Arc::new(Semaphore::new(bytes)),
+            requests: Budget::new("max-pending-requests", requests, |held| &held.requests),
+            bytes: Budget::new("max-pending-bytes", bytes, |held| &held.bytes),
+            answers: Budget::new("max-pending-bytes of answers", bytes, |held| &held.answers),
         }
     }
 
     /// Lets a request in, before its body is read: with the length that it names, else with the most that it may have.
     pub fn admit(
         &self,
+        held: &Held,
         headers: &HeaderMap,
         limit: usize,
         field: &str,
@@ -55,47 +64,116 @@ impl Admission {
         if length.is_some_and(|length| length > limit as u64) {
             return Err(too_large(field, limit_name, limit));
         }
-        let need = length
-            .and_then(|length| u32::try_from(length).ok())
-            .unwrap_or(u32::try_from(limit).unwrap_or(u32::MAX));
-        let request = self
-            .requests
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| busy("max-pending-requests is reached"))?;
-        let bytes = self
-            .bytes
-            .clone()
-            .try_acquire_many_owned(need)
-            .map_err(|_| busy("max-pending-bytes is reached"))?;
+        let need = length.and_then(|length| usize::try_from(length).ok());
         Ok(Admitted {
-            _request: request,
-            bytes,
+            _request: self.requests.take(held, 1)?,
+            bytes: self.bytes.take(held, need.unwrap_or(limit))?,
         })
     }
-}
 
-impl Admission {
     /// The body of an answer. A large one counts until it is sent: many clients that read slowly must not fill the
     /// memory. It leaves in pieces, since a piece that was handed over counts no more.
-    pub fn answer(&self, bytes: Bytes) -> Result<Body, Refusal> {
+    pub fn answer(&self, held: &Held, bytes: Bytes) -> Result<Body, Refusal> {
         if bytes.len() <= PIECE_BYTES {
             return Ok(bytes.into());
         }
-        let need = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let permit = self.bytes.clone().try_acquire_many_owned(need);
-        let permit = permit.map_err(|_| busy("max-pending-bytes of answers are being sent"))?;
+        let part = self.answers.take(held, bytes.len())?;
         Ok(Body::new(Pieces {
             rest: bytes,
-            _permit: permit,
+            _part: part,
         }))
+    }
+}
+
+/// What the requests of one connection hold. The shell puts it into each of them.
+#[derive(Clone, Debug, Default)]
+pub struct Held(Arc<Amounts>);
+
+#[derive(Debug, Default)]
+struct Amounts {
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+    answers: AtomicUsize,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Held {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// So much of one thing, for all and for each.
+#[derive(Debug)]
+struct Budget {
+    name: &'static str,
+    all: Arc<Semaphore>,
+    each: usize,
+    of: fn(&Amounts) -> &AtomicUsize,
+}
+
+/// A part of a budget, until it is dropped.
+#[derive(Debug)]
+struct Part {
+    permit: OwnedSemaphorePermit,
+    held: Held,
+    of: fn(&Amounts) -> &AtomicUsize,
+}
+
+impl Budget {
+    fn new(name: &'static str, all: usize, of: fn(&Amounts) -> &AtomicUsize) -> Self {
+        Self {
+            name,
+            all: Arc::new(Semaphore::new(all)),
+            each: all / PARTS,
+            of,
+        }
+    }
+
+    fn take(&self, held: &Held, need: usize) -> Result<Part, Refusal> {
+        let own = (self.of)(&held.0);
+        let fits = |had: usize| (had == 0 || had + need <= self.each).then_some(had + need);
+        own.fetch_update(SeqCst, SeqCst, fits).map_err(|_| {
+            busy(&format!(
+                "this connection has its part of {} ({}); use several",
+                self.name, self.each
+            ))
+        })?;
+        let permits = u32::try_from(need).unwrap_or(u32::MAX);
+        match self.all.clone().try_acquire_many_owned(permits) {
+            Ok(permit) => Ok(Part {
+                permit,
+                held: held.clone(),
+                of: self.of,
+            }),
+            Err(_) => {
+                own.fetch_sub(need, SeqCst);
+                Err(busy(&format!("{} is reached", self.name)))
+            }
+        }
+    }
+}
+
+impl Part {
+    fn shrink(&mut self, to: usize) {
+        let over = self.permit.num_permits().saturating_sub(to);
+        if let Some(over) = self.permit.split(over) {
+            (self.of)(&self.held.0).fetch_sub(over.num_permits(), SeqCst);
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        (self.of)(&self.held.0).fetch_sub(self.permit.num_permits(), SeqCst);
     }
 }
 
 /// A body in pieces.
 struct Pieces {
     rest: Bytes,
-    _permit: OwnedSemaphorePermit,
+    _part: Part,
 }
 
 impl http_body::Body for Pieces {
@@ -123,10 +201,7 @@ impl http_body::Body for Pieces {
 impl Admitted {
     /// Gives back what the body did not need.
     pub fn shrink(&mut self, length: usize) {
-        drop(
-            self.bytes
-                .split(self.bytes.num_permits().saturating_sub(length)),
-        );
+        self.bytes.shrink(length);
     }
 }
 
@@ -143,7 +218,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_waits_outside() {
         let admission = Admission::new(2, 10);
-        let admit = |headers: HeaderMap| admission.admit(&headers, 6, "body", "max-value-bytes");
+        // Each on a connection of its own.
+        let admit = |headers: HeaderMap| {
+            admission.admit(&Held::default(), &headers, 6, "body", "max-value-bytes")
+        };
         let status = |result: Result<Admitted, Refusal>| {
             result.map(|_| ()).map_err(|refusal| refusal.problem.status)
         };
@@ -173,14 +251,54 @@ mod tests {
     #[tokio::test]
     async fn a_large_answer_counts_until_it_is_sent() {
         let admission = Admission::new(1, 300_000);
+        let answer = |bytes| admission.answer(&Held::default(), bytes);
         let large = Bytes::from((0..200_000u32).map(|at| at as u8).collect::<Vec<_>>());
-        let body = admission.answer(large.clone()).unwrap();
-        assert_eq!(
-            admission.answer(large.clone()).unwrap_err().problem.status,
-            429
-        );
-        assert!(admission.answer(Bytes::from_static(b"small")).is_ok());
+        let body = answer(large.clone()).unwrap();
+        assert_eq!(answer(large.clone()).unwrap_err().problem.status, 429);
+        assert!(answer(Bytes::from_static(b"small")).is_ok());
         assert_eq!(axum::body::to_bytes(body, usize::MAX).await.unwrap(), large);
-        assert!(admission.answer(large).is_ok());
+        assert!(answer(large).is_ok());
+    }
+
+    #[test]
+    fn no_connection_takes_the_others_part() {
+        let admission = Admission::new(16, 8 << 20);
+        let admit = |held: &Held, length| {
+            admission.admit(held, &of_length(length), 8 << 20, "body", "max-value-bytes")
+        };
+        let (one, other) = (Held::default(), Held::default());
+        // Whatever its size, one is taken; then its part is full.
+        let large = admit(&one, "4194304").unwrap();
+        let refusal = admit(&one, "1").unwrap_err();
+        assert_eq!(refusal.problem.status, 429);
+        assert!(
+            refusal
+                .problem
+                .detail
+                .contains("max-pending-bytes (1048576)"),
+            "{refusal:?}"
+        );
+        let mut second = admit(&other, "1048576").unwrap();
+        assert!(admit(&other, "1").is_err());
+        second.shrink(10);
+        let third = admit(&other, "1048566").unwrap();
+        let refusal = admit(&other, "0").unwrap_err();
+        assert!(
+            refusal.problem.detail.contains("max-pending-requests (2)"),
+            "{refusal:?}"
+        );
+        drop((large, second, third));
+        assert!(admit(&one, "1048576").is_ok() && admit(&other, "1048576").is_ok());
+        // Answers that nobody reads keep nobody from writing.
+        let answers: Vec<_> = (0..8)
+            .map(|_| {
+                admission
+                    .answer(&Held::default(), vec![0; 1 << 20].into())
+                    .unwrap()
+            })
+            .collect();
+        assert!(admission.answer(&other, vec![0; 1 << 20].into()).is_err());
+        assert!(admit(&other, "8388608").is_ok());
+        drop(answers);
     }
 }

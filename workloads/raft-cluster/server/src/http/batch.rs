@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Uri};
 use quorate_group::GroupAccess;
+use quorate_node::http::admission::Held;
 use quorate_node::http::base64::Base64;
 use quorate_node::http::body::{Object, object};
 use quorate_node::http::parameters::Parameters;
@@ -89,6 +90,7 @@ pub async fn batch<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,
+    held: Held,
     body: Body,
 ) -> Result<Response, Refusal> {
     Parameters::of(&uri, &[])?;
@@ -102,7 +104,9 @@ pub async fn batch<G: GroupAccess>(
     }
     let session = session::of_write(&headers)?;
     let (limit, limit_name) = (api.settings.max_batch_bytes, "max-batch-bytes");
-    let mut admitted = api.admission.admit(&headers, limit, "body", limit_name)?;
+    let mut admitted = api
+        .admission
+        .admit(&held, &headers, limit, "body", limit_name)?;
     let bytes = api.body(body, limit, limit_name).await?;
     admitted.shrink(bytes.len());
     let command = command(&bytes, &api.settings)?;

@@ -9,26 +9,64 @@ pub fn tag(revision: u64) -> String {
     format!("\"{revision}\"")
 }
 
-/// What a header says.
+/// An entity tag of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tag {
+struct Tag<'h> {
+    is_weak: bool,
+    /// With its quotes.
+    opaque: &'h str,
+}
+
+impl Tag<'_> {
+    /// The revision that it is the tag of. Only what [`tag`] writes: `"07"` is another tag than `"7"`, and no key has it.
+    fn revision(self) -> Option<u64> {
+        let digits = self.opaque.trim_matches('"').parse().ok()?;
+        (tag(digits) == self.opaque).then_some(digits)
+    }
+}
+
+/// What a header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tags<'h> {
     /// `*`
     Any,
-    /// `"7"`
-    Revision(u64),
+    /// `"7", W/"8"`: at least one.
+    These(Vec<Tag<'h>>),
+}
+
+impl Tags<'_> {
+    /// Whether one is the tag of this revision. Strong comparison: a weak tag is no other's equal.
+    fn hold(&self, revision: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags
+                .iter()
+                .any(|tag| !tag.is_weak && tag.revision() == Some(revision)),
+        }
+    }
+
+    /// As [`Tags::hold`], by weak comparison: what a proxy compressed has the tag `W/"7"`, and is the same value.
+    fn hold_weakly(&self, revision: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.iter().any(|tag| tag.revision() == Some(revision)),
+        }
+    }
 }
 
 /// The conditions of a write with the header that each comes from, in the order of RFC 9110, section 13.2.2.
 pub fn of_write(headers: &HeaderMap) -> Result<Vec<(&'static str, Expect)>, Refusal> {
     let mut conditions = Vec::new();
     match read(headers, &IF_MATCH)? {
-        Some(Tag::Any) => conditions.push(("if-match", Expect::Exists)),
-        Some(Tag::Revision(revision)) => conditions.push(("if-match", Expect::Revision(revision))),
+        Some(Tags::Any) => conditions.push(("if-match", Expect::Exists)),
+        Some(Tags::These(tags)) => {
+            conditions.push(("if-match", Expect::Revision(only_strong(&tags)?)));
+        }
         None => {}
     }
     match read(headers, &IF_NONE_MATCH)? {
-        Some(Tag::Any) => conditions.push(("if-none-match", Expect::Missing)),
-        Some(Tag::Revision(_)) => {
+        Some(Tags::Any) => conditions.push(("if-none-match", Expect::Missing)),
+        Some(Tags::These(_)) => {
             return Err(bad_request(
                 IF_NONE_MATCH.as_str(),
                 "On a write it can only be `*`: the key must not exist.",
@@ -39,11 +77,30 @@ pub fn of_write(headers: &HeaderMap) -> Result<Vec<(&'static str, Expect)>, Refu
     Ok(conditions)
 }
 
+/// The revision that a write is to change. A write has one condition for each key, so a list is refused; so is a tag that
+/// no key can have, since it is the client's mistake and no other's write.
+fn only_strong(tags: &[Tag<'_>]) -> Result<u64, Refusal> {
+    let why = match tags {
+        [tag] if tag.is_weak => "A weak tag is no condition of a write.",
+        [tag] => match tag.revision() {
+            Some(revision) => return Ok(revision),
+            None => "It is no entity tag of this service.",
+        },
+        _ => "A list of tags is no condition of a write.",
+    };
+    Err(refusal(&IF_MATCH, why))
+}
+
+fn refusal(name: &HeaderName, why: &str) -> Refusal {
+    let detail = format!("{why} Give `*` or one strong tag, as `\"7\"`.");
+    bad_request(name.as_str(), detail)
+}
+
 /// The conditions of a read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadConditions {
-    if_match: Option<Tag>,
-    if_none_match: Option<Tag>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadConditions<'h> {
+    if_match: Option<Tags<'h>>,
+    if_none_match: Option<Tags<'h>>,
 }
 
 /// How a read of an existing key is to be answered.
@@ -57,9 +114,9 @@ pub enum Judgement {
     Failed,
 }
 
-impl ReadConditions {
+impl<'h> ReadConditions<'h> {
     /// Reads the headers.
-    pub fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub fn of(headers: &'h HeaderMap) -> Result<Self, Refusal> {
         Ok(Self {
             if_match: read(headers, &IF_MATCH)?,
             if_none_match: read(headers, &IF_NONE_MATCH)?,
@@ -67,11 +124,11 @@ impl ReadConditions {
     }
 
     /// Judges a key that exists, last changed at `revision`.
-    pub fn judge(self, revision: u64) -> Judgement {
-        let matches = |tag| matches!(tag, Tag::Any) || tag == Tag::Revision(revision);
-        if self.if_match.is_some_and(|tag| !matches(tag)) {
+    pub fn judge(&self, revision: u64) -> Judgement {
+        let (wanted, had) = (&self.if_match, &self.if_none_match);
+        if wanted.as_ref().is_some_and(|tags| !tags.hold(revision)) {
             Judgement::Failed
-        } else if self.if_none_match.is_some_and(matches) {
+        } else if had.as_ref().is_some_and(|tags| tags.hold_weakly(revision)) {
             Judgement::NotModified
         } else {
             Judgement::Send
@@ -79,38 +136,52 @@ impl ReadConditions {
     }
 }
 
-fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tag>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let text = value.to_str().unwrap_or_default().trim();
-    let refuse = |why| {
-        Err(bad_request(
-            name.as_str(),
-            format!("{why} Give `*` or one strong tag, as `\"7\"`."),
-        ))
-    };
-    if values.next().is_some() || text.contains(',') {
-        return refuse("A list of tags is not supported.");
+/// Reads a header, all lines of which are one list.
+fn read<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<Tags<'h>>, Refusal> {
+    let (mut stars, mut tags) = (0, Vec::new());
+    for line in headers.get_all(name) {
+        let text = std::str::from_utf8(line.as_bytes()).unwrap_or("?");
+        if text.trim() == "*" {
+            stars += 1;
+        } else if list(text, &mut tags).is_none() {
+            return Err(refusal(name, "It is no list of entity tags."));
+        }
     }
-    if text.starts_with("W/") {
-        return refuse("A weak tag is not supported.");
+    match (stars, tags.is_empty(), headers.contains_key(name)) {
+        (0, true, false) => Ok(None),
+        (1, true, _) => Ok(Some(Tags::Any)),
+        (0, false, _) => Ok(Some(Tags::These(tags))),
+        _ => Err(refusal(
+            name,
+            "It is neither `*` nor a list of entity tags.",
+        )),
     }
-    if text == "*" {
-        return Ok(Some(Tag::Any));
+}
+
+/// Reads `"7", W/"8"`: a comma within the quotes belongs to the tag (RFC 9110, section 8.8.3).
+fn list<'h>(text: &'h str, tags: &mut Vec<Tag<'h>>) -> Option<()> {
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let strong = rest.strip_prefix("W/");
+        let opaque = strong.unwrap_or(rest);
+        let end = opaque.strip_prefix('"')?.find('"')? + 2;
+        let (opaque, after) = opaque.split_at(end);
+        if opaque.contains(char::is_whitespace) {
+            return None;
+        }
+        tags.push(Tag {
+            is_weak: strong.is_some(),
+            opaque,
+        });
+        let after = after.trim_start();
+        rest = match after.strip_prefix(',') {
+            // Empty elements are passed over (section 5.6.1.2).
+            Some(next) => next.trim_start_matches([',', ' ', '\t']),
+            None if after.is_empty() => after,
+            None => return None,
+        };
     }
-    let digits = text
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    // Only what `tag` writes: `"07"` is another tag than `"7"`, and no key has it.
-    match digits
-        .and_then(|digits| digits.parse().ok())
-        .filter(|revision| tag(*revision) == text)
-    {
-        Some(revision) => Ok(Some(Tag::Revision(revision))),
-        None => refuse("It is no entity tag of this service."),
-    }
+    Some(())
 }
 
 #[cfg(test)]
@@ -157,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_weak_and_foreign_tags_are_refused() {
+    fn lists_weak_and_foreign_tags_are_no_conditions_of_writes() {
         for (name, value) in [
             ("if-match", "\"1\", \"2\""),
             ("if-match", "W/\"1\""),
@@ -186,7 +257,10 @@ mod tests {
 
     #[test]
     fn conditions_of_reads() {
-        let judge = |pairs| ReadConditions::of(&headers(pairs)).unwrap().judge(7);
+        let judge = |pairs: &[(&'static str, &'static str)]| {
+            let headers = headers(pairs);
+            ReadConditions::of(&headers).unwrap().judge(7)
+        };
         assert_eq!(judge(&[]), Judgement::Send);
         assert_eq!(judge(&[("if-none-match", "\"7\"")]), Judgement::NotModified);
         assert_eq!(judge(&[("if-none-match", "\"6\"")]), Judgement::Send);
@@ -197,7 +271,42 @@ mod tests {
             judge(&[("if-match", "\"6\""), ("if-none-match", "\"7\"")]),
             Judgement::Failed
         );
-        assert!(ReadConditions::of(&headers(&[("if-none-match", "\"1\",\"2\"")])).is_err());
-        assert!(ReadConditions::of(&headers(&[("if-none-match", "W/\"1\"")])).is_err());
+        for (tags, expected) in [
+            ("W/\"7\"", Judgement::NotModified),
+            ("\"6\", \"7\"", Judgement::NotModified),
+            ("\"6\",,W/\"7\" ,", Judgement::NotModified),
+            ("\"a,b\", \"7\"", Judgement::NotModified),
+            ("\"a,\"", Judgement::Send),
+            ("\"7-gzip\"", Judgement::Send),
+            ("\"07\"", Judgement::Send),
+            ("\"\"", Judgement::Send),
+        ] {
+            assert_eq!(judge(&[("if-none-match", tags)]), expected, "{tags}");
+        }
+        let two = &[("if-none-match", "\"6\""), ("if-none-match", "W/\"7\"")];
+        assert_eq!(judge(two), Judgement::NotModified, "two lines are a list");
+        for (tags, expected) in [
+            ("W/\"7\"", Judgement::Failed),
+            ("\"6\", \"7\"", Judgement::Send),
+            ("\"abc\"", Judgement::Failed),
+            ("*", Judgement::Send),
+        ] {
+            assert_eq!(judge(&[("if-match", tags)]), expected, "{tags}");
+        }
+        for wrong in [
+            "7",
+            "\"7",
+            "w/\"7\"",
+            "\"7\" \"8\"",
+            "*, \"7\"",
+            "",
+            "\"a b\"",
+            ",",
+        ] {
+            let headers = headers(&[("if-none-match", wrong)]);
+            let refusal = ReadConditions::of(&headers).unwrap_err();
+            let field = refusal.problem.field.as_deref();
+            assert_eq!(field, Some("if-none-match"), "{wrong}");
+        }
     }
 }

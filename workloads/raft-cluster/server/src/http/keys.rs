@@ -10,6 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, StatusCode, Uri};
 use quorate_group::GroupAccess;
 use quorate_group_core::{Request, Write};
+use quorate_node::http::admission::Held;
 use quorate_node::http::parameters::Parameters;
 use quorate_node::http::problem::Refusal;
 use quorate_raft_cluster_core::{Command, Condition, Operation};
@@ -27,6 +28,7 @@ pub async fn put<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,
+    held: Held,
     body: Body,
 ) -> Answer {
     let key = uri::key(&uri, api.settings.max_key_bytes)?;
@@ -34,7 +36,9 @@ pub async fn put<G: GroupAccess>(
     let (names, conditions) = conditions_of(&key, &headers)?;
     let session = session::of_write(&headers)?;
     let (limit, limit_name) = (api.settings.max_value_bytes, "max-value-bytes");
-    let mut admitted = api.admission.admit(&headers, limit, "body", limit_name)?;
+    let mut admitted = api
+        .admission
+        .admit(&held, &headers, limit, "body", limit_name)?;
     let value = api.body(body, limit, limit_name).await?;
     admitted.shrink(value.len());
     let command = Command::single(conditions, Operation::Put { key, value });
@@ -54,6 +58,7 @@ pub async fn delete<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,
+    held: Held,
 ) -> Answer {
     let key = uri::key(&uri, api.settings.max_key_bytes)?;
     Parameters::of(&uri, &[])?;
@@ -61,7 +66,7 @@ pub async fn delete<G: GroupAccess>(
     let session = session::of_write(&headers)?;
     let _admitted = api
         .admission
-        .admit(&HeaderMap::new(), 0, "body", "max-value-bytes")?;
+        .admit(&held, &HeaderMap::new(), 0, "body", "max-value-bytes")?;
     let command = Command::single(conditions, Operation::Delete { key });
     let done = api.write(&Asked::Delete(names), &command, session).await?;
     Ok((done.status, [(REVISION, done.revision.to_string())]).into_response())
@@ -72,12 +77,15 @@ pub async fn get<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,
+    held: Held,
 ) -> Answer {
     let key = uri::key(&uri, api.settings.max_key_bytes)?;
     let consistency = read::Consistency::of(&Parameters::of(&uri, &[read::CONSISTENCY])?)?;
     let conditions = ReadConditions::of(&headers)?;
     let read = api
-        .read(consistency, |view| Ok((view.revision()?, view.get(&key)?)))
+        .read(&held, consistency, |view| {
+            Ok((view.revision()?, view.get(&key)?))
+        })
         .await?;
     let (revision, record) = read.value;
     // A refusal tells of the same state, so of a stale one it says how old that may be, as an answer does.
@@ -95,7 +103,7 @@ pub async fn get<G: GroupAccess>(
             read.age,
             described,
             [(CONTENT_TYPE, "application/octet-stream")],
-            api.admission.answer(record.value)?,
+            api.admission.answer(&held, record.value)?,
         )
             .into_response(),
         Judgement::NotModified => (StatusCode::NOT_MODIFIED, read.age, described).into_response(),

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::Uri;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use quorate_group::GroupAccess;
+use quorate_node::http::admission::Held;
 use quorate_node::http::base64::Base64;
 use quorate_node::http::parameters::Parameters;
 use quorate_node::http::problem::{Refusal, bad_request, internal};
@@ -63,6 +64,7 @@ impl From<Page> for PageBody {
 pub async fn page<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
+    held: Held,
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::of(&uri, &["prefix", "start", "limit", CONSISTENCY])?;
     let consistency = Consistency::of(&parameters)?;
@@ -72,7 +74,9 @@ pub async fn page<G: GroupAccess>(
         limit: limit(&parameters, api.settings.max_page_entries)?,
         bytes: MAX_PAGE_BYTES,
     };
-    let read = api.read(consistency, |view| view.page(&query)).await?;
+    let read = api
+        .walk(&held, consistency, move |view| view.page(&query))
+        .await?;
     let described = [
         (REVISION, read.value.revision.to_string()),
         (CACHE_CONTROL, "no-cache".into()),
@@ -80,7 +84,12 @@ pub async fn page<G: GroupAccess>(
     ];
     let json = serde_json::to_vec(&PageBody::from(read.value))
         .map_err(|error| internal(error.to_string()))?;
-    Ok((read.age, described, api.admission.answer(json.into())?).into_response())
+    Ok((
+        read.age,
+        described,
+        api.admission.answer(&held, json.into())?,
+    )
+        .into_response())
 }
 
 fn limit(parameters: &Parameters, most: usize) -> Result<usize, Refusal> {

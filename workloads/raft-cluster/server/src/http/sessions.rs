@@ -11,6 +11,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
 use quorate_group::GroupAccess;
 use quorate_group_core::Request;
+use quorate_node::http::admission::Held;
 use quorate_node::http::body::object;
 use quorate_node::http::parameters::Parameters;
 use quorate_node::http::problem::{Refusal, bad_request};
@@ -41,12 +42,17 @@ pub async fn open<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     headers: HeaderMap,
+    held: Held,
     body: Body,
 ) -> Result<Response, Refusal> {
     Parameters::of(&uri, &[])?;
-    let _admitted =
-        api.admission
-            .admit(&headers, MAX_BODY_BYTES, "body", "the size of such a body")?;
+    let _admitted = api.admission.admit(
+        &held,
+        &headers,
+        MAX_BODY_BYTES,
+        "body",
+        "the size of such a body",
+    )?;
     let bytes = api
         .body(body, MAX_BODY_BYTES, "the size of such a body")
         .await?;
@@ -71,13 +77,18 @@ pub async fn close<G: GroupAccess>(
     State(api): State<Arc<Api<G>>>,
     uri: Uri,
     id: Result<Path<String>, PathRejection>,
+    held: Held,
 ) -> Result<Response, Refusal> {
     Parameters::of(&uri, &[])?;
     // What is not UTF-8 is no number either.
     let session = session::id(&id.map(|Path(id)| id).unwrap_or_default())?;
-    let _admitted = api
-        .admission
-        .admit(&HeaderMap::new(), 0, "body", "the size of such a body")?;
+    let _admitted = api.admission.admit(
+        &held,
+        &HeaderMap::new(),
+        0,
+        "body",
+        "the size of such a body",
+    )?;
     let (reply, leader) = api.ask(Request::CloseSession { session }).await;
     outcome::of_close(reply, leader)?;
     Ok((StatusCode::NO_CONTENT, [(REVISION, api.revision()?)]).into_response())

@@ -283,7 +283,7 @@ async fn batches() {
 async fn more_than_may_wait_is_told_when_to_come_back() {
     let cluster = Cluster::group(1, &["--max-pending-requests=1"]).await;
     let member = &cluster.members[0];
-    let head = "PUT /kv/slow HTTP/1.1\r\nhost: m\r\nconnection: close\r\ncontent-length: 2\r\n\r\n";
+    let head = "PUT /kv/slow HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 2\r\n\r\n";
     let begun = Instant::now();
     let (mut slow, busy) = loop {
         // A request whose body is still on its way takes the only place, if it comes before the next one.
@@ -324,7 +324,7 @@ async fn whoever_sends_too_much_still_gets_the_answer() {
     ] {
         let mut stream = TcpStream::connect(member.at(7070)).await.unwrap();
         let head = format!(
-            "PUT /kv/a HTTP/1.1\r\nhost: m\r\nconnection: close\r\n{framing}\r\n\r\n{size}"
+            "PUT /kv/a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{framing}\r\n\r\n{size}"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         // All of it is sent before a byte of the answer is read, as many clients do.

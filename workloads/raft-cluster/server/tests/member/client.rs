@@ -87,10 +87,10 @@ pub async fn send_over(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> std::io::Result<Answer> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "member");
+    let mut request = Request::builder().method(method).uri(path);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", to.to_string());
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

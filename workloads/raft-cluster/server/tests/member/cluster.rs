@@ -234,6 +234,17 @@ impl Member {
         self.spawn(binary());
     }
 
+    /// Starts it with so many open files at most, and at first with half of them.
+    pub fn start_with_few_descriptors(&mut self, limit: u32) {
+        let mut shell = Command::new("/bin/sh");
+        let set = format!(
+            "ulimit -n {limit} && ulimit -Sn {} && exec \"$0\" \"$@\"",
+            limit / 2
+        );
+        shell.env_clear().args(["-c", &set, BINARY]);
+        self.spawn(shell);
+    }
+
     /// Starts it with files of at most a MiB: there is no room for its log.
     pub fn start_with_small_files(&mut self) {
         let mut shell = Command::new("/bin/sh");

@@ -345,3 +345,32 @@ async fn a_member_of_another_cluster_stays_outside() {
         .await;
     assert_eq!(stranger.status().await.unwrap().state, MemberState::Empty);
 }
+
+#[tokio::test]
+async fn a_copied_volume_is_told_and_takes_no_part() {
+    let mut cluster = Cluster::group(3, &[]).await;
+    for at in [0, 1] {
+        cluster.members[at].stop(Signal::TERM).await;
+    }
+    let (original, copy) = (
+        cluster.members[0].dir.clone(),
+        cluster.members[1].dir.clone(),
+    );
+    std::fs::remove_dir_all(&copy).unwrap();
+    for file in files(&original) {
+        let to = copy.join(file.strip_prefix(&original).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(&file, to).unwrap();
+    }
+    cluster.members[0].start();
+    cluster.members[1].start();
+    until_damaged(&cluster.members[1]).await;
+    let why = cluster.members[1].health("/readyz").await.unwrap();
+    let why = why.told().1;
+    assert!(why.contains("of m-0, and this is m-1"), "{why}");
+    let leader = cluster.leader().await;
+    for key in 0..50 {
+        let put = leader.client("PUT", &format!("/kv/{key}"), &[], "v").await;
+        assert_eq!(put.status, 201, "{key}: {put:?}");
+    }
+}

@@ -3,11 +3,13 @@
 
 mod admin;
 mod api;
+mod callers;
 mod certificates;
 mod client;
 mod cluster;
 mod faults;
 mod group;
 mod sessions;
+mod shares;
 mod start;
 mod stop;

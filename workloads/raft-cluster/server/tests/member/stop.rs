@@ -16,8 +16,7 @@ async fn a_second_signal_ends_the_process_at_once() {
     let member = &mut cluster.members[0];
     // A request whose body is still on its way would be waited for.
     let mut slow = TcpStream::connect(member.at(7070)).await.unwrap();
-    let head =
-        "PUT /kv/slow HTTP/1.1\r\nhost: m\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    let head = "PUT /kv/slow HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
     slow.write_all(head.as_bytes()).await.unwrap();
     let mut go_on = [0; 12];
     slow.read_exact(&mut go_on).await.unwrap();
