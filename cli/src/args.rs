@@ -51,6 +51,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  quorate describe KIND NAME")]
     Describe(ObjectArgs),
     /// Makes resources what the files say.
+    ///
+    /// A field that a file does not state stays as it is, unless the file stated it when it was applied last: then it has
+    /// its default again. What changes is printed. After a bad document it goes on, and ends with 1.
     #[command(after_help = "Example:\n  quorate apply -f examples/raft-cluster.yaml")]
     Apply(ApplyArgs),
     /// Sets how many members a resource has.
@@ -58,7 +61,7 @@ pub(crate) enum Command {
     Scale(ScaleArgs),
     /// Deletes objects. The data of a resource stays or goes as its own retention policy says.
     #[command(
-        after_help = "Examples:\n  quorate delete KIND NAME\n  quorate delete pod NAME      (it comes back)"
+        after_help = "Examples:\n  quorate delete KIND NAME\n  quorate delete pod NAME      (it comes back)\n  quorate delete -f examples/raft-cluster.yaml"
     )]
     Delete(DeleteArgs),
     /// Prints a pod's log.
@@ -81,6 +84,9 @@ pub(crate) struct UpArgs {
     /// beside `quorate` itself, then on PATH.
     #[arg(long = "image", value_name = "NAME=PATH", value_parser = image_entry)]
     pub images: Vec<(String, PathBuf)>,
+    /// Tells details too: what each step waits for, and which fields have no effect on this machine.
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Args)]
@@ -145,9 +151,13 @@ pub(crate) struct ScaleArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
     /// KIND, or KIND/NAME.
-    pub kind: String,
+    #[arg(required_unless_present = "files", conflicts_with = "files")]
+    pub kind: Option<String>,
     /// Which.
     pub names: Vec<String>,
+    /// What these files name, as YAML or JSON; `-` is standard input.
+    #[arg(short = 'f', long = "file", value_name = "FILE", num_args = 1..)]
+    pub files: Vec<PathBuf>,
     /// Where they live.
     #[arg(short, long, default_value = "default")]
     pub namespace: String,

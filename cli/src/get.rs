@@ -14,7 +14,8 @@ use crate::table::{age, align};
 pub(crate) async fn get(control: &Control, args: GetArgs) -> anyhow::Result<()> {
     let (resource, name) = target(&args.kind, args.name.as_deref())?;
     let namespace = (!args.all_namespaces).then_some(args.namespace.as_str());
-    let answer = control.get(resource, namespace, name).await?;
+    let mut answer = control.get(resource, namespace, name).await?;
+    hide_managers(&mut answer);
     let text = match args.output {
         Some(Format::Json) => serde_json::to_string_pretty(&answer)? + "\n",
         Some(Format::Yaml) => yaml(&answer)?,
@@ -40,6 +41,18 @@ pub(crate) async fn get(control: &Control, args: GetArgs) -> anyhow::Result<()> 
         }
     };
     print(&text)
+}
+
+/// Which fields the last file stated is of no use to a reader; kubectl hides it too.
+fn hide_managers(answer: &mut Value) {
+    let hide = |object: &mut Value| {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+    };
+    hide(answer);
+    let items = answer.get_mut("items").and_then(Value::as_array_mut);
+    items.into_iter().flatten().for_each(hide);
 }
 
 /// `KIND NAME` or `KIND/NAME`.

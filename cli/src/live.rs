@@ -1,6 +1,7 @@
 //! What `up` shows while it runs: a table that is drawn again in its place on a terminal, lines elsewhere.
 
 use std::io::{IsTerminal, Write, stdout};
+use std::time::{Duration, Instant};
 
 use quorate_local::MemberRow;
 
@@ -10,6 +11,7 @@ use crate::table::align;
 #[derive(Debug)]
 pub(crate) struct Screen {
     terminal: bool,
+    begun: Instant,
     drawn: Vec<String>,
     rows: Vec<MemberRow>,
 }
@@ -18,6 +20,7 @@ impl Screen {
     pub fn new() -> Self {
         Self {
             terminal: stdout().is_terminal(),
+            begun: Instant::now(),
             drawn: Vec::new(),
             rows: Vec::new(),
         }
@@ -29,6 +32,11 @@ impl Screen {
         let text = erase(table.len()) + line + "\n" + &joined(&table);
         self.write(&text);
         self.drawn = table;
+    }
+
+    /// [`Screen::say`], with the time since the start before it.
+    pub fn step(&mut self, line: &str) {
+        self.say(&timed(self.begun.elapsed(), line));
     }
 
     /// Shows the members as they are now.
@@ -46,6 +54,7 @@ impl Screen {
             let lines: String = rows
                 .iter()
                 .filter_map(|row| news(&self.rows, row))
+                .map(|line| timed(self.begun.elapsed(), &line))
                 .collect();
             self.write(&lines);
         }
@@ -122,6 +131,10 @@ fn news(before: &[MemberRow], row: &MemberRow) -> Option<String> {
         row.restarts,
         row.address
     ))
+}
+
+fn timed(elapsed: Duration, line: &str) -> String {
+    format!("{:>6.1} s  {line}", elapsed.as_secs_f64())
 }
 
 fn name(row: &MemberRow) -> String {

@@ -9,6 +9,7 @@ mod jsonpath;
 mod live;
 mod manifest;
 mod table;
+mod tally;
 mod up;
 
 use std::io::Write;

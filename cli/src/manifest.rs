@@ -6,24 +6,85 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-/// Every document of every file, lists taken apart, in their order.
-pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
-    let mut documents = Vec::new();
+/// What files hold.
+#[derive(Debug, Default)]
+pub(crate) struct Manifest {
+    /// Every document of every file, lists taken apart, in their order.
+    pub documents: Vec<Value>,
+    /// Why files, or documents in them, are none.
+    pub faults: Vec<String>,
+}
+
+/// Reads every file. A document that cannot be read is a fault, and the next one is read.
+pub(crate) fn read(files: &[PathBuf]) -> Manifest {
+    let mut manifest = Manifest::default();
     for file in files {
+        if let Err(error) = manifest.take(file) {
+            manifest.faults.push(format!("{error:#}"));
+        }
+    }
+    manifest
+}
+
+impl Manifest {
+    fn take(&mut self, file: &Path) -> anyhow::Result<()> {
         let text = text_of(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let found = parse(&text).with_context(|| format!("{} is no YAML", file.display()))?;
-        ensure!(!found.is_empty(), "{} holds no resource", file.display());
-        for document in &found {
-            if !document["kind"].is_string() || !document["apiVersion"].is_string() {
-                bail!(
-                    "{}: a resource must say apiVersion and kind",
-                    file.display()
-                );
+        let before = self.documents.len() + self.faults.len();
+        for piece in pieces(&text) {
+            match parse(piece) {
+                Ok(found) => {
+                    for document in found {
+                        if document["kind"].is_string() && document["apiVersion"].is_string() {
+                            self.documents.push(document);
+                        } else {
+                            self.faults.push(format!(
+                                "{}: a resource must say apiVersion and kind",
+                                file.display()
+                            ));
+                        }
+                    }
+                }
+                Err(error) => {
+                    let name = first_line(piece);
+                    self.faults.push(format!(
+                        "{} is no YAML where it begins with `{name}`: {error}",
+                        file.display()
+                    ));
+                }
             }
         }
-        documents.extend(found);
+        let after = self.documents.len() + self.faults.len();
+        ensure!(after > before, "{} holds no resource", file.display());
+        Ok(())
     }
-    Ok(documents)
+}
+
+/// The documents of a text. A line that begins with `---` begins the next one wherever it stands, so that one that does
+/// not parse does not take the others with it.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut starts = vec![0];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let marker = line.strip_prefix("---");
+        if at > 0
+            && marker.is_some_and(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']))
+        {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    starts.push(text.len());
+    starts
+        .windows(2)
+        .map(|ends| &text[ends[0]..ends[1]])
+        .collect()
+}
+
+fn first_line(piece: &str) -> &str {
+    let mut lines = piece.lines().map(str::trim);
+    lines
+        .find(|line| !line.is_empty() && !line.starts_with(['-', '#']))
+        .unwrap_or_default()
 }
 
 fn text_of(file: &Path) -> std::io::Result<String> {
@@ -82,8 +143,35 @@ mod tests {
             ("a: [", "is no YAML"),
         ] {
             std::fs::write(&file, text).unwrap();
-            let said = format!("{:#}", read(std::slice::from_ref(&file)).unwrap_err());
+            let said = read(std::slice::from_ref(&file)).faults.join("; ");
             assert!(said.contains(error) && said.contains("x.yaml"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_bad_document_does_not_take_the_others_with_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("x.yaml");
+        let good = |name: &str| format!("apiVersion: v1\nkind: K\nname: {name}\n");
+        let text = format!(
+            "---\n{}---\nb: [\n--- # a comment\na: 1\n---\n{}",
+            good("a"),
+            good("c")
+        );
+        std::fs::write(&file, text).unwrap();
+        let missing = temp.path().join("y.yaml");
+        let manifest = read(&[missing, file]);
+        let names: Vec<_> = manifest
+            .documents
+            .iter()
+            .map(|document| &document["name"])
+            .collect();
+        assert_eq!(names, ["a", "c"]);
+        assert_eq!(manifest.faults.len(), 3, "{:?}", manifest.faults);
+        assert!(
+            manifest.faults[1].contains("`b: [`"),
+            "{:?}",
+            manifest.faults
+        );
     }
 }

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use quorate_local::{Images, Node, Options, ResourceType, Run, StateDir, Up, member_rows};
+use quorate_local::{Images, Node, Notice, Options, ResourceType, Run, StateDir, Up, member_rows};
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use crate::args::{StateArgs, UpArgs};
 use crate::live::Screen;
-use crate::{manifest, state_path};
+use crate::manifest::{self, Manifest};
+use crate::state_path;
 
 const REFRESH: Duration = Duration::from_millis(500);
 /// So long may a start have failed before `up` gives up: a port that an ending member still holds is soon free, and a
@@ -20,7 +21,12 @@ const REFRESH: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
-    let documents = manifest::read(&args.files)?;
+    let Manifest { documents, faults } = manifest::read(&args.files);
+    ensure!(
+        faults.is_empty() || !documents.is_empty(),
+        "{}",
+        faults.join("; ")
+    );
     let images = images(args.images)?;
     let dir = StateDir::create(&state_path(state)?)?;
     // Before anything is started: a signal at any time must end what was started.
@@ -43,6 +49,10 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
     );
 
     let mut screen = Screen::new();
+    for words in &faults {
+        screen.say(&format!("refused: {words}"));
+    }
+    let refused = [faults.as_slice(), up.refused()].concat();
     screen.say(&format!(
         "state: {} (log of a member: `quorate logs POD{}`)",
         up.node().dir.root().display(),
@@ -56,9 +66,14 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
     };
     let mut refresh = tokio::time::interval(REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let hear = |screen: &mut Screen, notice: &Notice| {
+        if args.verbose || !notice.detail {
+            screen.step(&notice.text);
+        }
+    };
     let failed = loop {
         tokio::select! {
-            Some(notice) = notices.recv() => screen.say(&notice),
+            Some(notice) = notices.recv() => hear(&mut screen, &notice),
             _ = refresh.tick() => {
                 screen.show(member_rows(up.node()));
                 start.greet(up.node(), &mut screen);
@@ -74,7 +89,7 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
     let ended = loop {
         tokio::select! {
             ended = up.ended() => break ended,
-            Some(notice) = notices.recv() => screen.say(&notice),
+            Some(notice) = notices.recv() => hear(&mut screen, &notice),
             _ = refresh.tick() => screen.show(member_rows(up.node())),
             () = either(&mut interrupt, &mut terminate) => up.order(Run::Kill),
         }
@@ -85,6 +100,11 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
         Some(reason) => bail!("{reason}"),
         None => {
             screen.say("stopped; everything is kept: `quorate up` goes on with it");
+            ensure!(
+                refused.is_empty(),
+                "of the files this was refused: {}",
+                refused.join("; ")
+            );
             Ok(())
         }
     }
@@ -136,7 +156,7 @@ impl Start {
             let label = format!("{}/{name}{}", sort.singular, in_namespace(namespace));
             let seen = *self.seen.entry(label.clone()).or_insert_with(Instant::now);
             if is_ready(&resource) && self.ready.insert(label.clone()) {
-                screen.say(&format!(
+                screen.step(&format!(
                     "{label} is ready after {:.1} s",
                     seen.elapsed().as_secs_f64()
                 ));

@@ -57,7 +57,7 @@ fn apply_says_what_became_of_it_and_refuses_what_must_not_change() {
     let manifest = host.manifest_with("limits: {maxSessions: 7}");
     assert_eq!(
         host.ok("apply", &["-f", manifest.to_str().unwrap()]),
-        format!("{KIND}/fake configured\n")
+        format!("{KIND}/fake configured\n  limits.maxSessions 10000 -> 7\n")
     );
     let resource = host.json(&[KIND, "fake"]);
     assert_eq!(
@@ -79,7 +79,7 @@ fn scale_writes_the_number_and_nothing_that_is_not_allowed() {
     host.start_three();
     assert_eq!(
         host.ok("scale", &[&format!("{KIND}/fake"), "--members", "5"]),
-        format!("{KIND}/fake scaled\n")
+        format!("{KIND}/fake scaled\n  members 3 -> 5\n")
     );
     assert_eq!(host.json(&[KIND, "fake"])["spec"]["members"], 5);
     let said = host.refused("scale", &[KIND, "fake", "--replicas", "4"]);
@@ -88,6 +88,110 @@ fn scale_writes_the_number_and_nothing_that_is_not_allowed() {
         host.refused("scale", &["pod", "fake-rcl-0", "--replicas", "2"])
             .contains("cannot be scaled")
     );
+}
+
+#[test]
+fn a_file_that_does_not_state_the_members_does_not_own_them() {
+    let mut host = Host::new();
+    let manifest = host.manifest_with("limits: {maxSessions: 7}");
+    let (file, image) = (manifest.to_str().unwrap(), host.image("healthy"));
+    host.start(&["-f", file, "--image", &image]);
+    host.wait_running(3);
+    host.ok("scale", &[&format!("{KIND}/fake"), "--replicas", "5"]);
+    assert_eq!(
+        host.ok("apply", &["-f", file]),
+        format!("{KIND}/fake unchanged\n")
+    );
+    assert_eq!(host.json(&[KIND, "fake"])["spec"]["members"], 5);
+    host.signal_up(rustix::process::Signal::TERM);
+    host.wait_up();
+    host.start(&["-f", file, "--image", &image]);
+    host.wait_running(5);
+    assert_eq!(host.json(&[KIND, "fake"])["spec"]["members"], 5);
+    // One that states them takes them back, and says so.
+    let manifest = host.manifest(3);
+    let output = host.run("apply", &["-f", manifest.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("\n  members 5 -> 3\n"), "{said}");
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        warned.contains("Warning: members 5 -> 3: 2 members go, their data stays"),
+        "{warned}"
+    );
+    assert_eq!(host.json(&[KIND, "fake"])["spec"]["members"], 3);
+}
+
+#[test]
+fn a_bad_document_is_named_and_the_others_are_done() {
+    let mut host = Host::new();
+    let file = host.folder.path().join("many.yaml");
+    let map = |name: &str, value: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{a: \"{value}\"}}\n---\n"
+        )
+    };
+    let large = "x".repeat((1 << 20) + 1);
+    let resource = std::fs::read_to_string(host.manifest(3)).unwrap();
+    let text = map("first", "1") + "kind: [\n---\n" + &map("large", &large) + &resource;
+    std::fs::write(&file, text).unwrap();
+    let (file, image) = (file.to_str().unwrap().to_owned(), host.image("healthy"));
+    host.start(&["-f", &file, "--image", &image]);
+    host.wait_running(3);
+    let output = host.run("apply", &["-f", &file]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in ["no YAML", "data: too long", "2 of 4 were not applied"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let done = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        done,
+        format!("configmap/first unchanged\n{KIND}/fake unchanged\n")
+    );
+    let said = host.refused("delete", &["-f", &file]);
+    assert!(said.contains("2 of 4 were not deleted"), "{said}");
+    let said = host.refused("get", &["configmap", "first"]);
+    assert!(said.contains("not found"), "{said}");
+    host.signal_up(rustix::process::Signal::TERM);
+    assert_eq!(host.wait_up().code(), Some(1));
+    assert!(
+        host.said()
+            .contains("refused: ConfigMap large: data: too long"),
+        "{}",
+        host.said()
+    );
+}
+
+#[test]
+fn a_start_is_told_in_steps_with_times_and_details_only_to_who_asks() {
+    let details = [
+        "without effect on this machine",
+        "MemberSilent",
+        "CachesBehind",
+        "refused",
+    ];
+    for verbose in [false, true] {
+        let mut host = Host::new();
+        let (manifest, image) = (host.manifest(3), host.image("healthy"));
+        let mut arguments = vec!["-f", manifest.to_str().unwrap(), "--image", &image];
+        arguments.extend(verbose.then_some("-v"));
+        host.start(&arguments);
+        host.wait_for("a step of each member", Duration::from_secs(20), |host| {
+            let said = host.said();
+            let told = |member| said.contains(&format!("s  fake-rcl-{member}: Running"));
+            (0..3).all(told).then_some(())
+        });
+        let said = host.said();
+        let found: Vec<_> = details
+            .iter()
+            .filter(|words| said.contains(**words))
+            .collect();
+        if verbose {
+            assert!(found.contains(&&details[0]), "{said}");
+        } else {
+            assert_eq!(found, <[&&str; 0]>::default(), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub const KIND: &str = "raftcluster";
 
 pub struct Host {
     pub folder: tempfile::TempDir,
+    state: PathBuf,
     up: Option<Child>,
 }
 
@@ -32,14 +33,21 @@ impl Drop for Host {
 
 impl Host {
     pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            state: folder.path().join("state"),
+            folder,
             up: None,
         }
     }
 
     pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.state.clone()
+    }
+
+    /// From here on the state folder is this one, beside the first.
+    pub fn use_state(&mut self, name: &str) {
+        self.state = self.folder.path().join(name);
     }
 
     /// A file with a resource of so many members.

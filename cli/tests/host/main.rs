@@ -5,4 +5,5 @@
 mod commands;
 mod failures;
 mod fixture;
+mod folders;
 mod supervision;

@@ -7,9 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use quorate_plan::{AnyDesired, Stage};
 use serde_json::{Value, json};
 
+use crate::difference::Difference;
 use crate::fields::audit;
 use crate::host::env;
+use crate::limits::check;
 use crate::node::Node;
+use crate::ownership::merged;
 use crate::resources::{ResourceType, Writers, resource_type_of, resource_types};
 use crate::store::{ObjectKey, StoreError};
 
@@ -48,35 +51,67 @@ pub fn sort_of(document: &Value) -> Result<&'static ResourceType, StoreError> {
     })
 }
 
-/// Keeps the document as it is now wanted: makes the object, or replaces its whole content.
+/// An applied object.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub applied: Applied,
+    pub object: Value,
+    pub difference: Difference,
+}
+
+/// So often is an object read again that changed under our hands.
+const TRIES: usize = 10;
+
+/// Keeps the document as it is now wanted: makes the object, or changes what the document states, and takes out what it
+/// stated when it was last applied and does not state now.
 ///
 /// # Errors
 /// When it is not valid, or a uid or resourceVersion in it is not that of the object.
-pub fn apply(node: &Node, document: &Value) -> Result<(Applied, Value), StoreError> {
+pub(crate) fn apply(node: &Node, document: &Value) -> Result<Outcome, StoreError> {
     let resource = sort_of(document)?;
     let key = ObjectKey::of(&resource.plural, document)?;
-    let old = node.store.get(&key);
-    let mut admitted = admit(resource, document, old.as_ref())?;
-    // Owners are named by whoever made the object: people who apply another content do not take them away.
-    if let Some(owners) = old.as_ref().map(|old| &old["metadata"]["ownerReferences"])
-        && owners.is_array()
-        && admitted["metadata"]["ownerReferences"].is_null()
-    {
-        admitted["metadata"]["ownerReferences"] = owners.clone();
+    let mut document = document.clone();
+    if let Some(fields) = document.as_object_mut() {
+        fields.remove("status");
     }
-    let Some(old) = old else {
-        return Ok((
-            Applied::Created,
-            node.store.create(&resource.plural, admitted)?,
-        ));
-    };
-    let new = node.store.replace(&resource.plural, admitted)?;
-    let applied = if new == old {
-        Applied::Unchanged
-    } else {
-        Applied::Configured
-    };
-    Ok((applied, new))
+    if resource.custom.is_none() {
+        encode_string_data(&mut document)?;
+    }
+    let mut tries = TRIES;
+    loop {
+        let old = node.store.get(&key);
+        let admitted = admit(resource, &merged(&document, old.as_ref()), old.as_ref())?;
+        let Some(old) = old else {
+            return Ok(Outcome {
+                applied: Applied::Created,
+                object: node.store.create(&resource.plural, admitted)?,
+                difference: Difference::default(),
+            });
+        };
+        let object = match node.store.replace(&resource.plural, admitted) {
+            // Its status was written meanwhile; only a version that the document names is the people's own.
+            Err(StoreError::Conflict(_)) if is_any_version(&document) && tries > 0 => {
+                tries -= 1;
+                continue;
+            }
+            other => other?,
+        };
+        let difference = Difference::between(resource, &old, &object);
+        let applied = match difference.is_empty() {
+            true => Applied::Unchanged,
+            false => Applied::Configured,
+        };
+        return Ok(Outcome {
+            applied,
+            object,
+            difference,
+        });
+    }
+}
+
+fn is_any_version(document: &Value) -> bool {
+    let metadata = &document["metadata"];
+    metadata["resourceVersion"].is_null() && metadata["uid"].is_null()
 }
 
 /// Sets how many members a resource wants.
@@ -128,6 +163,7 @@ fn admit(
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
     }
+    check(&object)?;
     match resource.custom {
         Some(kind) => {
             let known = ["apiVersion", "kind", "metadata", "spec", "status"];
@@ -162,7 +198,6 @@ fn admit(
             })?;
         }
         None => {
-            encode_string_data(&mut object)?;
             if let Some(unknown) = audit(&object).unknown.first() {
                 return Err(StoreError::Invalid(format!(
                     "{unknown}: a {} has no such field",

@@ -17,14 +17,14 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::admission::{Applied, apply, scale};
+use crate::admission::{Applied, Outcome, apply, scale};
 use crate::logs;
 use crate::node::Node;
 use crate::resources::{ResourceType, Writers, resource_types};
 use crate::store::{ObjectKey, StoreError};
 
-/// Larger documents than a CRD admits anyway.
-const MAX_BODY_BYTES: usize = 2 << 20;
+/// More than an object may have, so that a larger one is refused in our words.
+const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// Serves the control socket until it is dropped.
 pub(crate) async fn serve(listener: UnixListener, node: Arc<Node>) {
@@ -164,7 +164,12 @@ fn change(node: &Node, resource: &ResourceType, target: &Target, body: &[u8]) ->
         let document: Value = serde_json::from_slice(body)
             .map_err(|error| StoreError::Invalid(format!("the body is no JSON: {error}")))?;
         match target.part.as_deref() {
-            None if ObjectKey::of(&resource.plural, &document)? == key => apply(node, &document),
+            None if ObjectKey::of(&resource.plural, &document)? == key => {
+                let Outcome {
+                    applied, object, ..
+                } = apply(node, &document)?;
+                Ok((applied, object))
+            }
             None => Err(StoreError::Invalid(
                 "the document and the path name different objects".to_owned(),
             )),
@@ -238,7 +243,7 @@ fn refusal(error: &StoreError) -> Response {
     let (status, reason) = match error {
         StoreError::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
         StoreError::Exists(_) => (StatusCode::CONFLICT, "AlreadyExists"),
-        StoreError::Conflict(_) => (StatusCode::CONFLICT, "Conflict"),
+        StoreError::Conflict(_) | StoreError::SetAside { .. } => (StatusCode::CONFLICT, "Conflict"),
         StoreError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
         StoreError::State(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     };

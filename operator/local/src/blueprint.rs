@@ -110,6 +110,7 @@ pub(crate) fn lay_out(
     Ok(Blueprint {
         launch: Launch {
             pod_uid: pod.metadata.uid.clone().unwrap_or_default(),
+            address,
             program,
             args,
             env,

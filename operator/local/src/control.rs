@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
 use crate::admission::{Applied, sort_of};
+use crate::difference::Difference;
 use crate::resources::ResourceType;
 use crate::state_dir::StateDir;
 use crate::store::{ObjectKey, StoreError};
@@ -78,11 +79,11 @@ impl Control {
             .map(|(_, object)| object)
     }
 
-    /// Makes the object what the document says.
+    /// Makes the object what the document says; says what changed.
     ///
     /// # Errors
     /// See [`ControlError`]; 422 when the document is not valid.
-    pub async fn apply(&self, document: &Value) -> Result<(Applied, ObjectKey), ControlError> {
+    pub async fn apply(&self, document: &Value) -> Result<(Applied, Difference), ControlError> {
         let resource = sort_of(document)?;
         let key = ObjectKey::of(&resource.plural, document)?;
         let before = match self
@@ -95,20 +96,18 @@ impl Control {
         };
         let path = format!("{}/{}", resource.path(Some(&key.namespace)), key.name);
         let (status, after) = self.json(Method::PATCH, &path, Some(document)).await?;
-        let same = before.is_some_and(|before| {
-            before["metadata"]["generation"] == after["metadata"]["generation"]
-                && before["metadata"]["labels"] == after["metadata"]["labels"]
-                && before["metadata"]["annotations"] == after["metadata"]["annotations"]
+        let difference = before.map_or_else(Difference::default, |before| {
+            Difference::between(resource, &before, &after)
         });
-        let applied = match (status, same) {
-            (StatusCode::CREATED, _) => Applied::Created,
-            (_, true) => Applied::Unchanged,
-            (_, false) => Applied::Configured,
+        let applied = match status {
+            StatusCode::CREATED => Applied::Created,
+            _ if difference.is_empty() => Applied::Unchanged,
+            _ => Applied::Configured,
         };
-        Ok((applied, key))
+        Ok((applied, difference))
     }
 
-    /// Sets how many members a resource wants.
+    /// Sets how many members a resource wants; says what changed.
     ///
     /// # Errors
     /// See [`ControlError`].
@@ -118,15 +117,17 @@ impl Control {
         namespace: &str,
         name: &str,
         replicas: i64,
-    ) -> Result<(), ControlError> {
+    ) -> Result<Difference, ControlError> {
+        let before = self.get(resource, Some(namespace), Some(name)).await?;
         let path = format!("{}/{name}/scale", resource.path(Some(namespace)));
-        self.json(
-            Method::PATCH,
-            &path,
-            Some(&json!({ "spec": { "replicas": replicas } })),
-        )
-        .await
-        .map(drop)
+        let (_, after) = self
+            .json(
+                Method::PATCH,
+                &path,
+                Some(&json!({ "spec": { "replicas": replicas } })),
+            )
+            .await?;
+        Ok(Difference::between(resource, &before, &after))
     }
 
     /// Deletes an object.

@@ -1,7 +1,7 @@
 //! Telling people, by events that `quorate describe` shows, and by a line where `quorate up` runs.
 
 use jiff::{SignedDuration, Timestamp};
-use quorate_plan::{Event, owner_reference};
+use quorate_plan::{Event, Refusal, owner_reference};
 use serde_json::{Value, json};
 
 use crate::node::Node;
@@ -13,6 +13,9 @@ const KEPT: usize = 64;
 /// What was not heard of for so long is told anew.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
+/// So long may a start take before what it waits for is news.
+const START: SignedDuration = SignedDuration::from_secs(30);
+
 /// Tells of something that happened to a resource. What happens again is counted in the same object.
 pub(crate) fn tell(
     node: &Node,
@@ -23,12 +26,33 @@ pub(crate) fn tell(
     let kind = resource["kind"].as_str().unwrap_or_default();
     if record(&node.store, key, resource, event)? {
         let singular = resource_type(kind).map_or(kind, |resource| resource.singular.as_str());
-        node.notify(format!(
+        let text = format!(
             "{singular}/{}: {}: {}",
             key.name, event.reason, event.message
-        ));
+        );
+        let begun = node.begun();
+        node.tell(
+            text,
+            is_of_a_start(event, resource, begun, Timestamp::now()),
+        );
     }
     Ok(())
+}
+
+/// Whether it is what a healthy start brings along: something waits for what is just about to come. It is news when the
+/// start takes long, and once the resource was Ready.
+fn is_of_a_start(event: &Event, resource: &Value, begun: Timestamp, now: Timestamp) -> bool {
+    let waits = Refusal::OF_BOTH
+        .iter()
+        .any(|refusal| refusal.name() == event.reason && !refusal.needs_attention());
+    let created = resource["metadata"]["creationTimestamp"].as_str();
+    let created = created.and_then(|time| time.parse().ok()).unwrap_or(begun);
+    let conditions = resource["status"]["conditions"].as_array();
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+    waits && !ready && now.duration_since(begun.max(created)) < START
 }
 
 /// Keeps an event; whether it is news.
@@ -78,6 +102,39 @@ fn record(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_start_waits_for_is_news_when_it_takes_long_or_comes_after_it() {
+        let begun: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let event = |reason, warning| Event {
+            warning,
+            reason,
+            message: "m".into(),
+        };
+        let resource = |ready: &str| json!({ "metadata": { "creationTimestamp": "2026-11-23T11:00:00Z" }, "status": { "conditions": [{ "type": "Ready", "status": ready }] } });
+        let quiet = |reason, ready, seconds: i64| {
+            let now = begun + SignedDuration::from_secs(seconds);
+            is_of_a_start(&event(reason, false), &resource(ready), begun, now)
+        };
+        for reason in ["MemberSilent", "CachesBehind", "ChangeInFlight"] {
+            assert!(quiet(reason, "Unknown", 29), "{reason}");
+            assert!(!quiet(reason, "Unknown", 30), "{reason}");
+            assert!(!quiet(reason, "True", 1), "{reason}");
+        }
+        for reason in ["Forming", "NoLeader", "MemberDamaged"] {
+            assert!(!quiet(reason, "Unknown", 1), "{reason}");
+        }
+        // A resource that is applied later has its own start.
+        let mut late = resource("False");
+        late["metadata"]["creationTimestamp"] = json!("2026-11-23T13:00:00Z");
+        let now = begun + SignedDuration::from_secs(3605);
+        assert!(is_of_a_start(
+            &event("MemberSilent", false),
+            &late,
+            begun,
+            now
+        ));
+    }
 
     #[test]
     fn each_message_is_an_event_that_counts_and_the_oldest_go() {

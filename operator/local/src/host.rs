@@ -233,7 +233,7 @@ impl Host for LocalHost {
         }
         if !found.ignored.is_empty() {
             let fields: Vec<_> = found.ignored.into_iter().collect();
-            self.node.notify_once(format!(
+            self.node.detail_once(format!(
                 "{kind} {name}: without effect on this machine: {}",
                 fields.join(", ")
             ));

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -33,6 +34,8 @@ pub(crate) const EXIT_NOT_STARTED: i32 = 127;
 pub(crate) struct Launch {
     /// The pod that it is for.
     pub pod_uid: String,
+    /// That pod's address.
+    pub address: Ipv4Addr,
     /// The binary.
     pub program: PathBuf,
     /// Its arguments.
@@ -53,6 +56,18 @@ pub(crate) struct ProcessRecord {
     pub pod_uid: String,
     /// The binary.
     pub program: PathBuf,
+    /// Where it was started; an earlier `up` did not say.
+    #[serde(default)]
+    pub place: Option<Place>,
+}
+
+/// Where a process was started. What it was told of paths and addresses stays, whatever becomes of the folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The pod's folder, as its path was.
+    pub folder: PathBuf,
+    /// The pod's address.
+    pub address: Ipv4Addr,
 }
 
 /// The files of one pod's process.
@@ -185,6 +200,10 @@ fn prepare(folder: &Path) -> Result<Launch, (i32, String)> {
         start_time,
         pod_uid: launch.pod_uid.clone(),
         program: launch.program.clone(),
+        place: Some(Place {
+            folder: folder.to_owned(),
+            address: launch.address,
+        }),
     };
     replace_json(&files.record(), &record, Durability::Process).map_err(|error| failed(&error))?;
     fcntl_setfd(&lock, FdFlags::empty()).map_err(|error| failed(&error))?;

@@ -75,6 +75,11 @@ impl Subnet {
         Ipv4Addr::new(127, b, c, host)
     }
 
+    /// Whether an address is one of its own.
+    pub fn has(self, address: Ipv4Addr) -> bool {
+        self.address(0).octets()[..3] == address.octets()[..3]
+    }
+
     /// The address of a pod: by its name, so that it comes back to the one it had, else the next one free.
     ///
     /// # Errors
@@ -215,6 +220,7 @@ mod tests {
         let mut taken = BTreeSet::new();
         let first = subnet.assign("default/a-0", &taken).unwrap();
         assert_eq!(first.octets()[..3], [127, 3, 4]);
+        assert!(subnet.has(first) && !subnet.has(Ipv4Addr::new(127, 3, 5, 1)));
         for pod in 0..253 {
             taken.insert(subnet.assign(&format!("default/a-{pod}"), &taken).unwrap());
         }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
@@ -31,6 +32,15 @@ pub enum Run {
     Kill,
 }
 
+/// What people may hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// In words.
+    pub text: String,
+    /// Whether it is of use only to who asks for details: what a healthy `up` tells too.
+    pub detail: bool,
+}
+
 /// What every part of the host shares.
 #[derive(Debug)]
 pub struct Node {
@@ -43,7 +53,8 @@ pub struct Node {
     pub(crate) members: Members,
     pub(crate) hosts: Arc<Hosts>,
     subnet: Subnet,
-    notices: UnboundedSender<String>,
+    begun: Timestamp,
+    notices: UnboundedSender<Notice>,
     told: Mutex<BTreeSet<String>>,
 }
 
@@ -74,13 +85,14 @@ impl Node {
         images: Images,
         launcher: Vec<PathBuf>,
         subnet: Subnet,
-        notices: UnboundedSender<String>,
+        notices: UnboundedSender<Notice>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             store: Store::open(&dir.objects())?,
             members: Members::new()?,
             hosts: Arc::default(),
             told: Mutex::default(),
+            begun: Timestamp::now(),
             dir,
             images,
             launcher,
@@ -89,22 +101,36 @@ impl Node {
         })
     }
 
+    /// When this `up` began.
+    pub(crate) fn begun(&self) -> Timestamp {
+        self.begun
+    }
+
     /// Tells people something, once: repeated in the next breath it is not news.
     pub(crate) fn notify_once(&self, text: String) {
-        if self
-            .told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(text.clone())
-        {
-            self.notify(text);
+        self.tell_once(text, false);
+    }
+
+    /// Tells something to who asks for details, once.
+    pub(crate) fn detail_once(&self, text: String) {
+        self.tell_once(text, true);
+    }
+
+    fn tell_once(&self, text: String, detail: bool) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(text.clone()) {
+            self.tell(text, detail);
         }
     }
 
     /// Tells people something.
     pub(crate) fn notify(&self, text: String) {
+        self.tell(text, false);
+    }
+
+    pub(crate) fn tell(&self, text: String, detail: bool) {
         // Nobody listens any more only while `up` ends.
-        let _ = self.notices.send(text);
+        let _ = self.notices.send(Notice { text, detail });
     }
 
     pub(crate) fn pod_files(&self, key: &ObjectKey) -> PodFiles {
@@ -112,6 +138,13 @@ impl Node {
             self.dir.pod(&key.namespace, &key.name),
             self.dir.log(&key.namespace, &key.name),
         )
+    }
+
+    /// Whether an address is one of this folder's.
+    pub(crate) fn has_address(&self, address: &str) -> bool {
+        address
+            .parse()
+            .is_ok_and(|address| self.subnet.has(address))
     }
 
     /// An address for a new pod.

@@ -246,6 +246,7 @@ mod tests {
             start_time,
             pod_uid: String::new(),
             program: "sleep".into(),
+            place: None,
         };
         let start = start_time(pid).unwrap();
         assert!(Process::find(&record(start + 1)).unwrap().is_none());

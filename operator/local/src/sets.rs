@@ -16,7 +16,7 @@ use crate::state_dir::{Durability, replace_file};
 use crate::store::{ObjectKey, StoreError};
 
 /// The annotation that says where a claim's data lies.
-const FOLDER: &str = "quorate.dev/folder";
+pub(crate) const FOLDER: &str = "quorate.dev/folder";
 
 /// One round of everything. What it changes calls for another round, until nothing does.
 pub(crate) fn control(node: &Node) {

@@ -1,6 +1,7 @@
 //! The folder in which everything is kept, and the lock that lets one `up` at a time have it.
 //!
 //! ```text
+//! folder.json                  which folder this is, and its format
 //! up.lock                      held by the running `up`; names its process
 //! control.sock                 where the other commands speak to it
 //! subnet                       the /24 of loopback addresses that this folder has
@@ -129,6 +130,12 @@ impl StateDir {
         self.root.join("subnet")
     }
 
+    /// The file that says which folder this is.
+    #[must_use]
+    pub fn note(&self) -> PathBuf {
+        self.root.join("folder.json")
+    }
+
     /// The folder of the stored objects.
     #[must_use]
     pub fn objects(&self) -> PathBuf {
@@ -213,6 +220,24 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StateDirError> {
         .map_err(io_error("cannot make", path))
 }
 
+/// [`make_dir`], such that the machine's own crash leaves the folders there.
+fn make_durable_dir(path: &Path) -> Result<(), StateDirError> {
+    let new: Vec<&Path> = path
+        .ancestors()
+        .take_while(|folder| !folder.exists())
+        .collect();
+    make_dir(path)?;
+    for above in new.iter().filter_map(|folder| folder.parent()) {
+        sync_dir(above).map_err(io_error("cannot sync", above))?;
+    }
+    Ok(())
+}
+
+/// Makes durable which files a folder holds.
+pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
 /// Whether a replaced file must outlive the machine's own crash, or only ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
@@ -229,7 +254,10 @@ pub(crate) fn replace_file(
     durability: Durability,
 ) -> Result<(), StateDirError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    make_dir(folder)?;
+    match durability {
+        Durability::Machine => make_durable_dir(folder)?,
+        Durability::Process => make_dir(folder)?,
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let temporary = folder.join(name);
@@ -246,7 +274,7 @@ pub(crate) fn replace_file(
         }
         fs::rename(&temporary, path)?;
         if durability == Durability::Machine {
-            File::open(folder)?.sync_all()?;
+            sync_dir(folder)?;
         }
         Ok(())
     };

@@ -11,8 +11,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use crate::resources::resource_types;
-use crate::state_dir::{Durability, StateDirError, io_error, make_dir, replace_json};
+use crate::resources::resource_type_of;
+use crate::state_dir::{Durability, StateDirError, io_error, make_dir, replace_json, sync_dir};
+
+pub(crate) use load::entries;
+
+/// The sort whose objects stand for data.
+const CLAIMS: &str = "persistentvolumeclaims";
 
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +88,14 @@ pub enum StoreError {
     /// It cannot be an object.
     #[error("{0}")]
     Invalid(String),
+    /// Its file is damaged, and what it stood for may still be there.
+    #[error("{key} is not made anew: its file is damaged and lies in {}; put it back from a copy, or remove it", file.display())]
+    SetAside {
+        /// The object.
+        key: ObjectKey,
+        /// The damaged file.
+        file: PathBuf,
+    },
     /// It could not be kept.
     #[error(transparent)]
     State(#[from] StateDirError),
@@ -92,6 +105,7 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
+    words: Vec<String>,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
 }
@@ -100,38 +114,35 @@ pub struct Store {
 struct State {
     objects: BTreeMap<ObjectKey, Value>,
     version: u64,
+    /// Objects that were there and whose file is damaged: they have their identity in what they own.
+    lost: BTreeSet<ObjectKey>,
     trouble: Option<String>,
 }
 
 impl Store {
-    /// Reads what an earlier `up` kept.
+    /// Reads what an earlier `up` kept. What a damaged file held is lost, and [`Store::words`] says so.
     ///
     /// # Errors
-    /// When a file cannot be read or is damaged: an object that is half there must not look like one that is not.
+    /// When the folder itself cannot be used.
     pub fn open(folder: &Path) -> Result<Self, StateDirError> {
         make_dir(folder)?;
-        let mut state = State::default();
-        for resource in resource_types() {
-            for file in json_files(&folder.join(&resource.plural))? {
-                let text = fs::read(&file).map_err(io_error("cannot read", &file))?;
-                let object: Value = serde_json::from_slice(&text).map_err(|error| {
-                    io_error(
-                        "damaged (restore it, or move it away to give the object up):",
-                        &file,
-                    )(error.into())
-                })?;
-                let key = ObjectKey::of(&resource.plural, &object).map_err(|error| {
-                    io_error("damaged:", &file)(std::io::Error::other(error.to_string()))
-                })?;
-                state.version = state.version.max(version_of(&object));
-                state.objects.insert(key, object);
-            }
-        }
+        let loaded = load::load(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
-            state: Mutex::new(state),
+            words: loaded.words,
+            state: Mutex::new(State {
+                objects: loaded.objects,
+                version: loaded.version,
+                lost: loaded.lost,
+                trouble: None,
+            }),
             changed: watch::Sender::new(0),
         })
+    }
+
+    /// What people should hear of what was found on disk.
+    pub fn words(&self) -> &[String] {
+        &self.words
     }
 
     /// Something to wait on for the next change of anything.
@@ -191,9 +202,18 @@ impl Store {
         if state.objects.contains_key(&key) {
             return Err(StoreError::Exists(key));
         }
+        let lost = state.lost.contains(&key);
+        if lost && plural == CLAIMS {
+            let file = load::set_aside(&self.file(&key));
+            return Err(StoreError::SetAside { key, file });
+        }
+        let uid = match lost.then(|| state.uid_of_lost(&key)).flatten() {
+            Some(uid) => uid,
+            None => new_uid()?,
+        };
         let metadata = metadata_mut(&mut object)?;
         metadata.insert("namespace".into(), json!(key.namespace));
-        metadata.insert("uid".into(), json!(new_uid()?));
+        metadata.insert("uid".into(), json!(uid));
         metadata.insert("creationTimestamp".into(), json!(now()));
         metadata.insert("generation".into(), json!(1));
         self.keep(&mut state, key, object)
@@ -297,13 +317,17 @@ impl Store {
             }
             _ => {}
         }
+        if let Some(folder) = file.parent().filter(|_| !is_transient(&key.plural)) {
+            sync_dir(folder).map_err(io_error("cannot sync", folder))?;
+        }
         state.objects.remove(key);
         state.version = next_version(state.version);
         self.changed.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    /// The objects all of whose owners are gone.
+    /// The objects all of whose owners are gone. An owner whose file is damaged is not gone, nor is one of a kind that
+    /// is not known here.
     pub fn orphans(&self) -> Vec<(ObjectKey, String)> {
         let state = self.lock();
         let alive: BTreeSet<&str> = state
@@ -311,14 +335,20 @@ impl Store {
             .values()
             .filter_map(|object| object["metadata"]["uid"].as_str())
             .collect();
-        let orphaned = |object: &&Value| {
+        let gone = |namespace: &str, owner: &Value| {
+            let known = owner["uid"].as_str().is_some_and(|uid| alive.contains(uid));
+            let lost = resource_type_of(owner).is_none_or(|sort| {
+                let name = owner["name"].as_str().unwrap_or_default();
+                let key = ObjectKey::new(&sort.plural, namespace, name);
+                state.lost.contains(&key)
+            });
+            !known && !lost
+        };
+        let orphaned = |key: &ObjectKey, object: &Value| {
             let owners = object["metadata"]["ownerReferences"]
                 .as_array()
                 .map_or(&[][..], Vec::as_slice);
-            !owners.is_empty()
-                && owners
-                    .iter()
-                    .all(|owner| owner["uid"].as_str().is_none_or(|uid| !alive.contains(uid)))
+            !owners.is_empty() && owners.iter().all(|owner| gone(&key.namespace, owner))
         };
         let uid = |object: &Value| {
             object["metadata"]["uid"]
@@ -329,7 +359,7 @@ impl Store {
         state
             .objects
             .iter()
-            .filter(|(_, object)| orphaned(object))
+            .filter(|(key, object)| orphaned(key, object))
             .map(|(key, object)| (key.clone(), uid(object)))
             .collect()
     }
@@ -345,8 +375,8 @@ impl Store {
         }
         let version = next_version(state.version);
         metadata_mut(&mut object)?.insert("resourceVersion".into(), json!(version.to_string()));
-        // A pod is remade from its StatefulSet and its process; everything else must outlive a crash of the machine.
-        let transient = matches!(key.plural.as_str(), "pods" | "events");
+        // All but the transient must outlive a crash of the machine.
+        let transient = is_transient(&key.plural);
         let durability = if transient {
             Durability::Process
         } else {
@@ -359,6 +389,10 @@ impl Store {
             kept?;
         }
         state.version = version;
+        if state.lost.remove(&key) {
+            // It only says what is true no more.
+            let _ = fs::remove_file(load::set_aside(&self.file(&key)));
+        }
         state.objects.insert(key, object.clone());
         self.changed.send_modify(|count| *count += 1);
         Ok(object)
@@ -377,26 +411,27 @@ impl Store {
     }
 }
 
-fn json_files(folder: &Path) -> Result<Vec<PathBuf>, StateDirError> {
-    let mut files = Vec::new();
-    for namespace in entries(folder)? {
-        files.extend(
-            entries(&namespace)?
-                .into_iter()
-                .filter(|file| file.extension().is_some_and(|e| e == "json")),
-        );
+impl State {
+    /// The identity of an object whose file is damaged, as those that it owns name it.
+    fn uid_of_lost(&self, lost: &ObjectKey) -> Option<String> {
+        let beside = self
+            .objects
+            .iter()
+            .filter(|(key, _)| key.namespace == lost.namespace);
+        let mut owners = beside
+            .filter_map(|(_, object)| object["metadata"]["ownerReferences"].as_array())
+            .flatten();
+        let owner = owners.find(|owner| {
+            owner["name"] == lost.name.as_str()
+                && resource_type_of(owner).is_some_and(|sort| sort.plural == lost.plural)
+        })?;
+        Some(owner["uid"].as_str()?.to_owned())
     }
-    Ok(files)
 }
 
-pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StateDirError> {
-    match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(io_error("cannot read", folder)(error)),
-        Ok(entries) => Ok(entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect()),
-    }
+/// A pod is remade from its StatefulSet and its process, and events only tell.
+fn is_transient(plural: &str) -> bool {
+    matches!(plural, "pods" | "events")
 }
 
 fn precondition(
@@ -455,5 +490,6 @@ fn new_uid() -> Result<String, StateDirError> {
         .to_owned())
 }
 
+mod load;
 #[cfg(test)]
 mod tests;

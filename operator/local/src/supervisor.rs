@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::blueprint::{Blueprint, grace, lay_out};
+use crate::blueprint::{Blueprint, address, grace, lay_out};
 use crate::health::{Health, Prober};
-use crate::launch::{EXIT_LOCKED, PodFiles, spawn};
+use crate::launch::{EXIT_LOCKED, PodFiles, ProcessRecord, spawn};
 use crate::members::poll_member;
 use crate::node::{Node, Run};
+use crate::place::is_same;
 use crate::process::{Exit, Process};
 use crate::report::{ContainerState, Report};
 use crate::store::{ObjectKey, now};
@@ -136,6 +137,15 @@ impl Supervisor {
             self.terminate(&mut process).await;
             return None;
         }
+        if !self.started_here(&record) {
+            self.node.notify(format!(
+                "{} runs as process {} with paths or an address that are no longer this folder's: stopped and started anew",
+                self.key.name,
+                process.pid()
+            ));
+            self.terminate(&mut process).await;
+            return None;
+        }
         match lay_out(
             &self.pod,
             record.program,
@@ -161,6 +171,14 @@ impl Supervisor {
                 None
             }
         }
+    }
+
+    /// Whether what the process was started with still leads into this folder. Where the folder moved it goes on
+    /// writing to the old path, where another folder may stand by now.
+    fn started_here(&self, record: &ProcessRecord) -> bool {
+        record.place.as_ref().is_some_and(|place| {
+            is_same(&place.folder, self.files.folder()) && address(&self.pod) == Some(place.address)
+        })
     }
 
     fn start(&mut self) -> Result<(Process, Blueprint), NotStarted> {

@@ -10,14 +10,16 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::admission::apply;
+use crate::admission::{Outcome, apply};
 use crate::api::serve;
 use crate::images::Images;
 use crate::logs::rotate;
 use crate::network::claim_subnet;
-use crate::node::{Node, Run};
+use crate::node::{Node, Notice, Run};
 use crate::operator::operate;
+use crate::place::settle;
 use crate::report::PID_ANNOTATION;
+use crate::sets::FOLDER;
 use crate::state_dir::{StateDir, UpLock, io_error};
 use crate::store::{ObjectKey, StoreError, now};
 
@@ -45,6 +47,7 @@ pub struct Up {
     run: watch::Sender<Run>,
     operator: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
+    refused: Vec<String>,
     _lock: UpLock,
 }
 
@@ -53,8 +56,8 @@ impl Up {
     /// the receiver.
     ///
     /// # Errors
-    /// When the folder is in use or cannot be used, or a document is not valid; then nothing was started.
-    pub fn start(options: Options) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<String>)> {
+    /// When the folder is in use or cannot be used, or no document is valid; then nothing was started.
+    pub fn start(options: Options) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<Notice>)> {
         let Options {
             dir,
             images,
@@ -62,20 +65,28 @@ impl Up {
             documents,
         } = options;
         let lock = dir.lock()?;
+        let moved_from = settle(&dir)?;
         let subnet = claim_subnet(&dir)?;
         let (notices, received) = mpsc::unbounded_channel();
         let node = Arc::new(Node::new(dir, images, launcher, subnet, notices)?);
-        unlearn(&node)?;
-        for document in &documents {
-            let name = document["metadata"]["name"].as_str().unwrap_or("?");
-            let kind = document["kind"].as_str().unwrap_or("?");
-            let (applied, _) = apply(&node, document)
-                .map_err(|error| anyhow::anyhow!("{kind} {name}: {error}"))?;
+        for words in node.store.words() {
+            node.notify(words.clone());
+        }
+        if let Some(before) = moved_from {
             node.notify(format!(
-                "{kind} {name}: {}",
-                format!("{applied:?}").to_lowercase()
+                "{} was at {} before: it goes on where it is now",
+                node.dir.root().display(),
+                before.display()
             ));
         }
+        unlearn(&node)?;
+        place(&node)?;
+        let refused = admit(&node, &documents);
+        anyhow::ensure!(
+            documents.is_empty() || refused.len() < documents.len(),
+            "{}",
+            refused.join("; ")
+        );
         let listener = listen(&node.dir)?;
         let (run, running) = watch::channel(Run::Supervise);
         let operator = tokio::spawn(operate(Arc::clone(&node), running));
@@ -89,10 +100,17 @@ impl Up {
                 run,
                 operator,
                 others,
+                refused,
                 _lock: lock,
             },
             received,
         ))
+    }
+
+    /// Why documents were refused; the others run.
+    #[must_use]
+    pub fn refused(&self) -> &[String] {
+        &self.refused
     }
 
     /// What it runs.
@@ -144,6 +162,35 @@ impl Drop for Up {
     }
 }
 
+/// Applies each document, and says what became of it; the reasons of those that are refused.
+fn admit(node: &Node, documents: &[Value]) -> Vec<String> {
+    let mut refused = Vec::new();
+    for document in documents {
+        let name = document["metadata"]["name"].as_str().unwrap_or("?");
+        let kind = document["kind"].as_str().unwrap_or("?");
+        match apply(node, document) {
+            Ok(Outcome {
+                applied,
+                difference,
+                ..
+            }) => {
+                let applied = format!("{applied:?}").to_lowercase();
+                node.notify(format!("{kind} {name}: {applied}"));
+                let fields = difference.fields.iter().map(|field| format!("  {field}"));
+                let warnings = difference.warnings.iter();
+                let warnings = warnings.map(|words| format!("  Warning: {words}"));
+                fields.chain(warnings).for_each(|line| node.notify(line));
+            }
+            Err(error) => {
+                let words = format!("{kind} {name}: {error}");
+                node.notify(format!("refused: {words}"));
+                refused.push(words);
+            }
+        }
+    }
+    refused
+}
+
 /// Takes back what an earlier `up` had observed: nobody has looked since, and members may have ended meanwhile.
 fn unlearn(node: &Node) -> Result<(), StoreError> {
     for (sort, resource) in node.resources() {
@@ -170,6 +217,36 @@ fn unlearn(node: &Node) -> Result<(), StoreError> {
             if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
                 annotations.remove(PID_ANNOTATION);
             }
+        })?;
+    }
+    Ok(())
+}
+
+/// Says of every pod and claim where it is today: the folder may have moved, and others may have its addresses by now.
+fn place(node: &Node) -> anyhow::Result<()> {
+    for claim in node.store.list("persistentvolumeclaims", None) {
+        let key = ObjectKey::of("persistentvolumeclaims", &claim)?;
+        let folder = json!(node.dir.volume(&key.namespace, &key.name));
+        node.store.edit(&key, None, None, |claim| {
+            claim["metadata"]["annotations"][FOLDER] = folder;
+        })?;
+    }
+    for pod in node.store.list("pods", None) {
+        let key = ObjectKey::of("pods", &pod)?;
+        let Some(before) = pod["status"]["podIP"].as_str() else {
+            continue;
+        };
+        if node.has_address(before) {
+            continue;
+        }
+        let address = node.assign_address(&key.namespace, &key.name)?;
+        node.notify(format!(
+            "{}: {before} is another folder's by now: it has {address}",
+            key.name
+        ));
+        node.store.edit(&key, None, None, |pod| {
+            pod["status"]["podIP"] = json!(address);
+            pod["status"]["podIPs"] = json!([{ "ip": address }]);
         })?;
     }
     Ok(())
