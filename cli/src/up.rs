@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use quorate_local::{Images, Node, Notice, Options, ResourceType, Run, StateDir, Up, member_rows};
+use quorate_local::{
+    Images, Node, Notice, Options, ResourceType, Run, StateDir, Up, member_rows, resource_rows,
+};
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
@@ -78,7 +80,7 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
         tokio::select! {
             Some(notice) = notices.recv() => hear(&mut screen, &notice),
             _ = refresh.tick() => {
-                screen.show(member_rows(up.node()));
+                screen.show(resource_rows(up.node()), member_rows(up.node()));
                 start.greet(up.node(), &mut screen);
                 if let Some(reason) = start.hopeless(&up) {
                     break Some(reason);
@@ -89,15 +91,16 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
     };
     screen.say("stopping the members (once more: at once)");
     up.order(Run::Drain);
+    // Nobody looks at the resources any more: what they were is no news.
     let ended = loop {
         tokio::select! {
             ended = up.ended() => break ended,
             Some(notice) = notices.recv() => hear(&mut screen, &notice),
-            _ = refresh.tick() => screen.show(member_rows(up.node())),
+            _ = refresh.tick() => screen.show(Vec::new(), member_rows(up.node())),
             () = either(&mut interrupt, &mut terminate) => up.order(Run::Kill),
         }
     };
-    screen.show(member_rows(up.node()));
+    screen.show(Vec::new(), member_rows(up.node()));
     ended?;
     match failed {
         Some(reason) => bail!("{reason}"),
