@@ -1,11 +1,14 @@
 //! `quorate up`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use quorate_local::{Images, Node, Notice, Options, ResourceType, Run, StateDir, Up, member_rows};
+use quorate_local::{
+    Images, Node, Notice, Options, ResourceType, Run, StateDir, Up, member_rows, resource_rows,
+};
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
@@ -35,6 +38,7 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
         signal(SignalKind::terminate())?,
     );
     let itself = std::env::current_exe().context("cannot find this program itself")?;
+    let path = path_wanted(&itself, std::env::var_os("PATH").unwrap_or_default());
     let launcher = vec![itself, "__launch".into()];
     let (mut up, mut notices) = Up::start(Options {
         dir,
@@ -62,6 +66,7 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
         seen: BTreeMap::new(),
         ready: BTreeSet::new(),
         folder: in_folder(state),
+        path,
         hopeless_since: None,
     };
     let mut refresh = tokio::time::interval(REFRESH);
@@ -75,7 +80,7 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
         tokio::select! {
             Some(notice) = notices.recv() => hear(&mut screen, &notice),
             _ = refresh.tick() => {
-                screen.show(member_rows(up.node()));
+                screen.show(resource_rows(up.node()), member_rows(up.node()));
                 start.greet(up.node(), &mut screen);
                 if let Some(reason) = start.hopeless(&up) {
                     break Some(reason);
@@ -86,15 +91,16 @@ pub(crate) async fn up(state: &StateArgs, args: UpArgs) -> anyhow::Result<()> {
     };
     screen.say("stopping the members (once more: at once)");
     up.order(Run::Drain);
+    // Nobody looks at the resources any more: what they were is no news.
     let ended = loop {
         tokio::select! {
             ended = up.ended() => break ended,
             Some(notice) = notices.recv() => hear(&mut screen, &notice),
-            _ = refresh.tick() => screen.show(member_rows(up.node())),
+            _ = refresh.tick() => screen.show(Vec::new(), member_rows(up.node())),
             () = either(&mut interrupt, &mut terminate) => up.order(Run::Kill),
         }
     };
-    screen.show(member_rows(up.node()));
+    screen.show(Vec::new(), member_rows(up.node()));
     ended?;
     match failed {
         Some(reason) => bail!("{reason}"),
@@ -144,6 +150,8 @@ struct Start {
     ready: BTreeSet<String>,
     /// What a command must add to mean this folder.
     folder: String,
+    /// What makes `quorate` known to a shell that does not know it.
+    path: Option<String>,
     hopeless_since: Option<Instant>,
 }
 
@@ -160,7 +168,7 @@ impl Start {
                     "{label} is ready after {:.1} s",
                     seen.elapsed().as_secs_f64()
                 ));
-                next_steps(sort, &resource, &self.folder)
+                next_steps(sort, &resource, &self.folder, self.path.as_deref())
                     .iter()
                     .for_each(|line| screen.say(line));
             }
@@ -212,14 +220,37 @@ fn in_folder(state: &StateArgs) -> String {
     }
 }
 
-fn next_steps(sort: &ResourceType, resource: &Value, folder: &str) -> Vec<String> {
+/// The command that makes `quorate` this program in a shell, unless it is that already.
+fn path_wanted(itself: &Path, path: OsString) -> Option<String> {
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join("quorate"))
+        .find(|file| file.is_file())
+        .and_then(|file| file.canonicalize().ok());
+    if found.is_some() && found == itself.canonicalize().ok() {
+        return None;
+    }
+    let folder = itself
+        .parent()?
+        .display()
+        .to_string()
+        .replace('\'', r"'\''");
+    Some(format!("export PATH='{folder}':\"$PATH\""))
+}
+
+fn next_steps(
+    sort: &ResourceType,
+    resource: &Value,
+    folder: &str,
+    path: Option<&str>,
+) -> Vec<String> {
     let [namespace, name] =
         ["namespace", "name"].map(|field| resource["metadata"][field].as_str().unwrap_or_default());
     let flag = in_namespace(namespace) + folder;
     let Some(endpoint) = resource["status"]["endpoints"]["client"][0].as_str() else {
         return Vec::new();
     };
-    let mut lines = vec!["try:".to_owned()];
+    let mut lines = vec!["try, in another terminal:".to_owned()];
+    lines.extend(path.map(|command| format!("  {command}")));
     if let Some(secret) = sort.certificates(resource) {
         lines.push(format!(
             r#"  quorate get secret {secret}{flag} -o json | sed -n 's/.*"ca.crt": "\(.*\)".*/\1/p' | base64 -d > ca.crt"#
@@ -243,6 +274,8 @@ fn next_steps(sort: &ResourceType, resource: &Value, folder: &str) -> Vec<String
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use serde_json::json;
 
@@ -253,6 +286,34 @@ mod tests {
         assert!(!is_ready(&resource(1, "True")));
         assert!(!is_ready(&resource(2, "False")));
         assert!(!is_ready(&json!({})));
+    }
+
+    #[test]
+    fn a_shell_is_told_how_to_find_the_command_unless_it_does() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let folder = temp.path().join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            let file = folder.join("quorate");
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+            folder
+        };
+        let (ours, other) = (folder("it's ours"), folder("other"));
+        let told = |path: &[&PathBuf]| {
+            path_wanted(&ours.join("quorate"), std::env::join_paths(path).unwrap())
+        };
+        assert_eq!(told(&[&ours, &other]), None);
+        for path in [&[&other, &ours][..], &[]] {
+            let command = told(path).unwrap() + "; command -v quorate";
+            let shell = std::process::Command::new("/bin/sh")
+                .args(["-c", &command])
+                .env("PATH", std::env::join_paths(path).unwrap())
+                .output()
+                .unwrap();
+            let found = String::from_utf8(shell.stdout).unwrap();
+            assert_eq!(found.trim(), ours.join("quorate").to_str().unwrap());
+        }
     }
 
     #[test]
@@ -268,10 +329,11 @@ mod tests {
                 "spec": {},
                 "status": { "endpoints": { "client": ["http://127.0.0.2:7070"] } },
             });
-            next_steps(sort, &resource, " --state-dir /s").join("\n")
+            next_steps(sort, &resource, " --state-dir /s", Some("export PATH=x")).join("\n")
         };
         assert!(!steps("default").contains(" -n "));
         assert!(steps("default").contains(" a --state-dir /s -o yaml"));
+        assert!(steps("default").contains("\n  export PATH=x\n"));
         let elsewhere = steps("elsewhere");
         assert!(
             elsewhere.contains(" a -n elsewhere --state-dir /s -o yaml"),

@@ -77,8 +77,9 @@ pub(crate) fn apply(node: &Node, document: &Value) -> Result<Outcome, StoreError
     if resource.custom.is_none() {
         encode_string_data(&mut document)?;
     }
-    let mut tries = TRIES;
-    loop {
+    let metadata = &document["metadata"];
+    let any_version = metadata["resourceVersion"].is_null() && metadata["uid"].is_null();
+    settle(any_version, || {
         let old = node.store.get(&key);
         let admitted = admit(resource, &merged(&document, old.as_ref()), old.as_ref())?;
         let Some(old) = old else {
@@ -88,30 +89,33 @@ pub(crate) fn apply(node: &Node, document: &Value) -> Result<Outcome, StoreError
                 difference: Difference::default(),
             });
         };
-        let object = match node.store.replace(&resource.plural, admitted) {
-            // Its status was written meanwhile; only a version that the document names is the people's own.
-            Err(StoreError::Conflict(_)) if is_any_version(&document) && tries > 0 => {
-                tries -= 1;
-                continue;
-            }
-            other => other?,
-        };
+        let object = node.store.replace(&resource.plural, admitted)?;
         let difference = Difference::between(resource, &old, &object);
         let applied = match difference.is_empty() {
             true => Applied::Unchanged,
             false => Applied::Configured,
         };
-        return Ok(Outcome {
+        Ok(Outcome {
             applied,
             object,
             difference,
-        });
-    }
+        })
+    })
 }
 
-fn is_any_version(document: &Value) -> bool {
-    let metadata = &document["metadata"];
-    metadata["resourceVersion"].is_null() && metadata["uid"].is_null()
+/// A change of an object as it was read. Its status may be written meanwhile: who means any version of it is not to hear
+/// of that, and the change is made on what it is now.
+fn settle<T>(
+    any_version: bool,
+    mut change: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    for _ in 0..TRIES {
+        match change() {
+            Err(StoreError::Conflict(_)) if any_version => {}
+            other => return other,
+        }
+    }
+    change()
 }
 
 /// Sets how many members a resource wants.
@@ -128,27 +132,23 @@ pub fn scale(
     let path = resource
         .replicas_path()
         .ok_or_else(|| StoreError::Invalid(format!("a {} cannot be scaled", resource.kind)))?;
-    let old = node
-        .store
-        .get(key)
-        .ok_or_else(|| StoreError::NotFound(key.clone()))?;
-    let mut new = old.clone();
-    if let Some(version) = version {
-        new["metadata"]["resourceVersion"] = json!(version);
-    }
     let pointer = format!("/{}", path.join("/"));
-    match new.pointer_mut(&pointer) {
-        Some(field) => *field = json!(replicas),
-        None => {
-            return Err(StoreError::Invalid(format!(
-                "{} has no {}",
-                key,
-                path.join(".")
-            )));
+    settle(version.is_none(), || {
+        let old = node
+            .store
+            .get(key)
+            .ok_or_else(|| StoreError::NotFound(key.clone()))?;
+        let mut new = old.clone();
+        if let Some(version) = version {
+            new["metadata"]["resourceVersion"] = json!(version);
         }
-    }
-    node.store
-        .replace(&resource.plural, admit(resource, &new, Some(&old))?)
+        let field = new
+            .pointer_mut(&pointer)
+            .ok_or_else(|| StoreError::Invalid(format!("{key} has no {}", path.join("."))))?;
+        *field = json!(replicas);
+        node.store
+            .replace(&resource.plural, admit(resource, &new, Some(&old))?)
+    })
 }
 
 fn admit(
@@ -244,4 +244,29 @@ fn encode_string_data(object: &mut Value) -> Result<(), StoreError> {
             .map(|(key, text)| (key, json!(STANDARD.encode(text)))),
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_names_a_version_hears_that_the_object_changed_meanwhile() {
+        let conflict = || StoreError::Conflict(ObjectKey::new("pods", "default", "a"));
+        let tried = |any_version, conflicts: usize| {
+            let mut tries = 0;
+            let settled = settle(any_version, || {
+                tries += 1;
+                if tries > conflicts {
+                    Ok(())
+                } else {
+                    Err(conflict())
+                }
+            });
+            (tries, settled.is_ok())
+        };
+        assert_eq!(tried(true, 3), (4, true));
+        assert_eq!(tried(false, 3), (1, false));
+        assert_eq!(tried(true, usize::MAX), (TRIES + 1, false));
+    }
 }

@@ -48,7 +48,7 @@ pub use report::PID_ANNOTATION;
 pub use resources::{
     Column, ResourceType, Writers, resource_type, resource_type_of, resource_types,
 };
-pub use rows::{MemberRow, member_rows};
+pub use rows::{MemberRow, ResourceRow, member_rows, resource_rows};
 pub use state_dir::{StateDir, StateDirError, default_state_dir};
 pub use store::{ObjectKey, Store, StoreError};
 pub use up::{Options, Up};

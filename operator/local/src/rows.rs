@@ -23,7 +23,7 @@ pub struct MemberRow {
     pub summary: Vec<SummaryPair>,
     /// How often its process was started again.
     pub restarts: i64,
-    /// Its address.
+    /// Where clients reach it: its address, with the port where its pod names one.
     pub address: String,
     /// Its process.
     pub pid: String,
@@ -86,11 +86,63 @@ fn row(resource: &str, pod: &Value, status: Option<&MemberStatus>) -> MemberRow 
         ready: container["ready"] == true,
         summary: summary(status),
         restarts: container["restartCount"].as_i64().unwrap_or(0),
-        address: text(&pod["status"]["podIP"]),
+        address: address(pod),
         pid: text(&pod["metadata"]["annotations"][crate::report::PID_ANNOTATION]),
         version: status
             .map(|status| status.version.clone())
             .unwrap_or_default(),
+    }
+}
+
+fn address(pod: &Value) -> String {
+    let address = pod["status"]["podIP"].as_str().unwrap_or_default();
+    let ports = pod["spec"]["containers"][0]["ports"].as_array();
+    let mut ports = ports.into_iter().flatten();
+    match ports.find(|port| port["name"] == "client") {
+        Some(port) if !address.is_empty() => format!("{address}:{}", port["containerPort"]),
+        _ => address.to_owned(),
+    }
+}
+
+/// A resource, and how it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceRow {
+    /// `SINGULAR/NAME`.
+    pub resource: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Whether it is as its file says.
+    pub ready: bool,
+    /// Why, in a word.
+    pub reason: String,
+    /// Why, in words.
+    pub message: String,
+}
+
+/// Every resource, with its condition `Ready`.
+#[must_use]
+pub fn resource_rows(node: &Node) -> Vec<ResourceRow> {
+    let resources = node.resources();
+    resources
+        .iter()
+        .map(|(sort, resource)| resource_row(&sort.singular, resource))
+        .collect()
+}
+
+fn resource_row(singular: &str, resource: &Value) -> ResourceRow {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let conditions = resource["status"]["conditions"].as_array();
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Ready")
+        .unwrap_or(&Value::Null);
+    ResourceRow {
+        resource: format!("{singular}/{}", text(&resource["metadata"]["name"])),
+        namespace: text(&resource["metadata"]["namespace"]),
+        ready: ready["status"] == "True",
+        reason: text(&ready["reason"]),
+        message: text(&ready["message"]),
     }
 }
 
@@ -134,5 +186,29 @@ mod tests {
         assert_eq!(damaged, [SummaryPair::steady("role", "Damaged")]);
         assert_eq!(shown(None), []);
         assert_eq!(row("k/a", &pod, None).restarts, 2);
+    }
+
+    #[test]
+    fn an_address_has_the_port_for_clients() {
+        let pod = |address: &str| json!({ "status": { "podIP": address }, "spec": { "containers": [{ "ports": [{ "name": "peer", "containerPort": 1 }, { "name": "client", "containerPort": 7070 }] }] } });
+        assert_eq!(address(&pod("127.0.0.2")), "127.0.0.2:7070");
+        assert_eq!(address(&pod("")), "");
+        assert_eq!(
+            address(&json!({ "status": { "podIP": "127.0.0.2" } })),
+            "127.0.0.2"
+        );
+    }
+
+    #[test]
+    fn a_resource_is_shown_with_the_reason_of_its_readiness() {
+        let ready =
+            json!({ "type": "Ready", "status": "False", "reason": "NoLeader", "message": "m" });
+        let object = json!({ "metadata": { "name": "a", "namespace": "n" }, "status": { "conditions": [{ "type": "Degraded" }, ready] } });
+        let shown = resource_row("k", &object);
+        assert_eq!(
+            (shown.resource.as_str(), shown.ready, shown.reason.as_str()),
+            ("k/a", false, "NoLeader")
+        );
+        assert!(!resource_row("k", &json!({})).ready);
     }
 }
