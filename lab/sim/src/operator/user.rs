@@ -200,7 +200,7 @@ impl World {
         self.trace(|| "the user makes the resource anew".into());
         self.counters.add("deleted and made anew");
         self.count_group();
-        self.group = Default::default();
+        self.group = self.group.anew();
         self.late.clear();
         self.user.deleting = None;
         let spec = self.user.spec();

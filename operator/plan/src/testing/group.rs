@@ -131,6 +131,12 @@ impl Group {
         }
     }
 
+    /// Another in its place.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self::within(&self.namespace)
+    }
+
     /// Makes it a group of one.
     pub fn bootstrap(&mut self, id: Id, name: &str) {
         self.bootstraps += 1;
