@@ -351,6 +351,11 @@ mod tests {
         open_identity(disk, "cluster", "m-0", MemberId(drawn), &[]).unwrap()
     }
 
+    /// The disk as another member finds it.
+    fn open_copy(disk: &Disk, drawn: u64) -> Identity {
+        open_identity(disk, "cluster", "m-1", MemberId(drawn), &[]).unwrap()
+    }
+
     fn put(disk: &Disk, path: &str) {
         disk.create_dir_all(Path::new(path).parent().unwrap())
             .unwrap();
@@ -375,7 +380,7 @@ mod tests {
     fn a_disk_is_one_member_s() {
         let (_, disk) = disk();
         open(&disk, 5);
-        let copy = open_identity(&disk, "cluster", "m-1", MemberId(6), &[]).unwrap();
+        let copy = open_copy(&disk, 6);
         assert_eq!((copy.id, copy.fresh), (MemberId(0), false));
         let why = copy.damage.unwrap();
         assert!(why.contains("of m-0, and this is m-1"), "{why}");
@@ -383,15 +388,10 @@ mod tests {
 
         // A removed identity's copy does not begin anew as another member.
         mark_removed(&*disk, MemberId(5)).unwrap();
-        let copy = open_identity(&disk, "cluster", "m-1", MemberId(8), &[]).unwrap();
+        let copy = open_copy(&disk, 8);
         assert_eq!(copy.id, MemberId(0));
         assert_eq!(open(&disk, 9).set_aside, Some(MemberId(5)));
-        assert!(
-            open_identity(&disk, "cluster", "m-1", MemberId(8), &[])
-                .unwrap()
-                .damage
-                .is_some()
-        );
+        assert!(open_copy(&disk, 8).damage.is_some());
     }
 
     #[test]
@@ -406,12 +406,7 @@ mod tests {
         write(&*disk, &unnamed).unwrap();
         let found = open(&disk, 6);
         assert_eq!((found.id, found.begun), (MemberId(5), true));
-        assert!(
-            open_identity(&disk, "cluster", "m-1", MemberId(8), &[])
-                .unwrap()
-                .damage
-                .is_some()
-        );
+        assert!(open_copy(&disk, 8).damage.is_some());
     }
 
     #[test]
